@@ -1,6 +1,6 @@
 #include "syscalls/abi/errno.h"
 
-namespace abi {
+namespace uapi {
 
 const char* ErrnoName(Errno e) {
   switch (e) {
@@ -272,4 +272,4 @@ const char* ErrnoName(Errno e) {
   return "E?";
 }
 
-}  // namespace abi
+}  // namespace uapi

@@ -1,9 +1,12 @@
 // Linux errno values (asm-generic/errno.h), one row each.
+//
+// The namespace of syscalls/abi is uapi, because the global name abi belongs to <cxxabi.h>; inside the project's own namespaces it is
+// called abi, through the aliases at the end.
 #pragma once
 
 #include <cstdint>
 
-namespace abi {
+namespace uapi {
 
 enum class Errno : int16_t {
   kOk = 0,
@@ -144,4 +147,26 @@ enum class Errno : int16_t {
 // "EBADF"; "E?" for a value that Linux does not define.
 const char* ErrnoName(Errno e);
 
-}  // namespace abi
+}  // namespace uapi
+
+namespace base {
+namespace abi = ::uapi;
+}
+namespace host {
+namespace abi = ::uapi;
+}
+namespace platform {
+namespace abi = ::uapi;
+}
+namespace gofer {
+namespace abi = ::uapi;
+}
+namespace sentry {
+namespace abi = ::uapi;
+}
+namespace syscalls {
+namespace abi = ::uapi;
+}
+namespace runsc {
+namespace abi = ::uapi;
+}
