@@ -1,0 +1,12 @@
+// eventfd(2).
+#pragma once
+
+#include <cstdint>
+
+namespace abi {
+
+inline constexpr int32_t kEFD_SEMAPHORE = 1;
+inline constexpr int32_t kEFD_CLOEXEC = 02000000;
+inline constexpr int32_t kEFD_NONBLOCK = 04000;
+
+}  // namespace abi

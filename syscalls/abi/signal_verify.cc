@@ -1,0 +1,160 @@
+// signal.h of the system headers and of syscalls/abi must agree; this file produces no code.
+#include <asm-generic/siginfo.h>
+#include <asm/sigcontext.h>
+#include <asm/signal.h>
+#include <asm/ucontext.h>
+#include <linux/signalfd.h>
+#include <linux/types.h>
+
+#include "syscalls/abi/signal.h"
+#include "syscalls/abi/verify.h"
+
+SAME(SIGBUS);
+SAME(SIGTTIN);
+SAME(SIGPROF);
+SAME(SIGFPE);
+SAME(SIGHUP);
+SAME(SIGTTOU);
+SAME(SIGSTKFLT);
+SAME(SIGUSR1);
+SAME(SIGURG);
+SAME(SIGQUIT);
+SAME(SIGIO);
+SAME(SIGABRT);
+SAME(SIGUSR2);
+SAME(SIGTRAP);
+SAME(SIGVTALRM);
+SAME(SIGSEGV);
+SAME(SIGCONT);
+SAME(SIGPIPE);
+SAME(SIGWINCH);
+SAME(SIGXFSZ);
+SAME(SIGCHLD);
+SAME(SIGSYS);
+SAME(SIGSTOP);
+SAME(SIGALRM);
+SAME(SIGPOLL);
+SAME(SIGTSTP);
+SAME(SIGKILL);
+SAME(SIGXCPU);
+SAME(SIGUNUSED);
+SAME(SIGPWR);
+SAME(SIGILL);
+SAME(SIGINT);
+SAME(SIGIOT);
+SAME(SIGTERM);
+SAME(SIG_BLOCK);
+SAME(SIG_UNBLOCK);
+SAME(SIG_SETMASK);
+SAME(SA_RESTORER);
+SAME(SA_SIGINFO);
+SAME(SA_ONSTACK);
+SAME(SA_RESETHAND);
+SAME(SA_UNSUPPORTED);
+SAME(SA_EXPOSE_TAGBITS);
+SAME(SA_NOCLDSTOP);
+SAME(SA_ONESHOT);
+SAME(SA_RESTART);
+SAME(SA_NOMASK);
+SAME(SA_NOCLDWAIT);
+SAME(SA_NODEFER);
+SAME(MINSIGSTKSZ);
+SAME(SIGSTKSZ);
+SAME(SI_USER);
+SAME(SI_KERNEL);
+SAME(SI_QUEUE);
+SAME(SI_TIMER);
+SAME(SI_MESGQ);
+SAME(SI_ASYNCIO);
+SAME(SI_SIGIO);
+SAME(SI_TKILL);
+SAME(SI_DETHREAD);
+SAME(SI_ASYNCNL);
+SAME(ILL_ILLTRP);
+SAME(ILL_BADIADDR);
+SAME(ILL_ILLOPC);
+SAME(ILL_ILLOPN);
+SAME(ILL_ILLADR);
+SAME(ILL_BADSTK);
+SAME(ILL_COPROC);
+SAME(ILL_PRVREG);
+SAME(ILL_PRVOPC);
+SAME(FPE_INTDIV);
+SAME(FPE_INTOVF);
+SAME(FPE_FLTDIV);
+SAME(FPE_FLTOVF);
+SAME(FPE_FLTUND);
+SAME(FPE_FLTRES);
+SAME(FPE_FLTINV);
+SAME(FPE_FLTSUB);
+SAME(FPE_FLTUNK);
+SAME(FPE_CONDTRAP);
+SAME(SEGV_MAPERR);
+SAME(SEGV_ACCERR);
+SAME(SEGV_BNDERR);
+SAME(SEGV_PKUERR);
+SAME(BUS_ADRALN);
+SAME(BUS_ADRERR);
+SAME(BUS_OBJERR);
+SAME(BUS_MCEERR_AR);
+SAME(BUS_MCEERR_AO);
+SAME(TRAP_BRKPT);
+SAME(TRAP_TRACE);
+SAME(TRAP_BRANCH);
+SAME(TRAP_HWBKPT);
+SAME(TRAP_UNK);
+SAME(CLD_EXITED);
+SAME(CLD_KILLED);
+SAME(CLD_DUMPED);
+SAME(CLD_TRAPPED);
+SAME(CLD_STOPPED);
+SAME(CLD_CONTINUED);
+SAME(POLL_IN);
+SAME(POLL_OUT);
+SAME(POLL_MSG);
+SAME(POLL_ERR);
+SAME(POLL_PRI);
+SAME(POLL_HUP);
+SAME(SYS_SECCOMP);
+SAME(SYS_USER_DISPATCH);
+SAME(SIGEV_SIGNAL);
+SAME(SIGEV_NONE);
+SAME(SIGEV_THREAD);
+SAME(SIGEV_THREAD_ID);
+SAME(SFD_CLOEXEC);
+SAME(SFD_NONBLOCK);
+SAME(UC_FP_XSTATE);
+SAME(UC_SIGCONTEXT_SS);
+SAME(UC_STRICT_RESTORE_SS);
+SAME(FP_XSTATE_MAGIC1);
+SAME(FP_XSTATE_MAGIC2);
+SAME(FP_XSTATE_MAGIC2_SIZE);
+SIZE(SigInfo, siginfo_t);
+FIELD(SigInfo, code, siginfo_t, si_code);
+static_assert(offsetof(abi::SigInfo, f) == offsetof(siginfo_t, _sifields));
+static_assert(offsetof(abi::SigInfo, f.chld.status) ==
+              offsetof(siginfo_t, _sifields._sigchld._status));
+static_assert(offsetof(abi::SigInfo, f.chld.stime) ==
+              offsetof(siginfo_t, _sifields._sigchld._stime));
+static_assert(offsetof(abi::SigInfo, f.timer.value) ==
+              offsetof(siginfo_t, _sifields._timer._sigval));
+static_assert(offsetof(abi::SigInfo, f.rt.value) == offsetof(siginfo_t, _sifields._rt._sigval));
+static_assert(offsetof(abi::SigInfo, f.poll.fd) == offsetof(siginfo_t, _sifields._sigpoll._fd));
+static_assert(offsetof(abi::SigInfo, f.sys.arch) == offsetof(siginfo_t, _sifields._sigsys._arch));
+static_assert(offsetof(abi::SigInfo, f.fault.u.pkey.pkey) ==
+              offsetof(siginfo_t, _sifields._sigfault._addr_pkey._pkey));
+SIZE(StackT, stack_t);
+FIELD(StackT, size, stack_t, ss_size);
+SIZE(SignalfdSiginfo, struct signalfd_siginfo);
+FIELD(SignalfdSiginfo, ptr, struct signalfd_siginfo, ssi_ptr);
+FIELD(SignalfdSiginfo, arch, struct signalfd_siginfo, ssi_arch);
+SIZE(SigContext, struct sigcontext);
+FIELD(SigContext, eflags, struct sigcontext, eflags);
+FIELD(SigContext, cr2, struct sigcontext, cr2);
+SIZE(UContext, struct ucontext);
+FIELD(UContext, mcontext, struct ucontext, uc_mcontext);
+FIELD(UContext, sigmask, struct ucontext, uc_sigmask);
+SIZE(FpState, struct _fpstate_64);
+FIELD(FpState, xmm_space, struct _fpstate_64, xmm_space);
+FIELD(FpState, sw_reserved, struct _fpstate_64, sw_reserved);
+FIELD(FpxSwBytes, xstate_size, struct _fpx_sw_bytes, xstate_size);
