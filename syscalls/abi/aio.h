@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kIOCB_CMD_PREAD = 0;
 inline constexpr int32_t kIOCB_CMD_PWRITE = 1;
@@ -32,4 +34,4 @@ struct IoEvent {
   int64_t res, res2;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kCAP_CHOWN = 0;
 inline constexpr int32_t kCAP_DAC_OVERRIDE = 1;
@@ -87,4 +89,4 @@ inline constexpr int32_t kSECURE_ALL_BITS = 0x55;
 inline constexpr int32_t kSECBIT_NO_CAP_AMBIENT_RAISE_LOCKED = 0x80;
 inline constexpr int32_t kSECURE_ALL_LOCKS = 0xaa;
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kDT_UNKNOWN = 0;
 inline constexpr int32_t kDT_FIFO = 1;
@@ -35,4 +37,4 @@ static_assert(sizeof(Dirent64Head) == 19 && sizeof(DirentHead) == 18);
 // The type of a directory entry from st_mode.
 constexpr uint8_t DtFromMode(uint32_t mode) { return (mode & 0170000) >> 12; }
 
-}  // namespace abi
+}  // namespace uapi

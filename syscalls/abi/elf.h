@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 struct Elf64Ehdr {
   uint8_t ident[16];
@@ -136,4 +138,4 @@ struct Auxv {
   uint64_t type, val;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kEPOLL_CLOEXEC = 02000000;
 inline constexpr int32_t kEPOLL_CTL_ADD = 1;
@@ -34,4 +36,4 @@ struct EpollEvent {
 static_assert(sizeof(EpollEvent) == 12);
 inline constexpr int32_t kEP_MAX_EVENTS = 0x7fffffff / 12;
 
-}  // namespace abi
+}  // namespace uapi

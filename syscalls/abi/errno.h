@@ -1,10 +1,9 @@
 // Linux errno values (asm-generic/errno.h), one row each.
-//
-// The namespace of syscalls/abi is uapi, because the global name abi belongs to <cxxabi.h>; inside the project's own namespaces it is
-// called abi, through the aliases at the end.
 #pragma once
 
 #include <cstdint>
+
+#include "syscalls/abi/namespace.h"
 
 namespace uapi {
 
@@ -148,25 +147,3 @@ enum class Errno : int16_t {
 const char* ErrnoName(Errno e);
 
 }  // namespace uapi
-
-namespace base {
-namespace abi = ::uapi;
-}
-namespace host {
-namespace abi = ::uapi;
-}
-namespace platform {
-namespace abi = ::uapi;
-}
-namespace gofer {
-namespace abi = ::uapi;
-}
-namespace sentry {
-namespace abi = ::uapi;
-}
-namespace syscalls {
-namespace abi = ::uapi;
-}
-namespace runsc {
-namespace abi = ::uapi;
-}

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 // open(2) flags. O_LARGEFILE is implied on x86-64, yet F_GETFL shows it.
 inline constexpr int32_t kO_RDONLY = 0;
@@ -204,4 +206,4 @@ inline constexpr uint32_t kPATH_MAX = 4096;
 inline constexpr uint32_t kNAME_MAX = 255;
 inline constexpr uint32_t kPIPE_BUF = 4096;
 
-}  // namespace abi
+}  // namespace uapi

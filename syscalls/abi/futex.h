@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kFUTEX_WAIT = 0;
 inline constexpr int32_t kFUTEX_WAKE = 1;
@@ -68,4 +70,4 @@ struct RobustListHead {
 };
 inline constexpr int32_t kROBUST_LIST_LIMIT = 2048;
 
-}  // namespace abi
+}  // namespace uapi

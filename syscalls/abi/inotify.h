@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint32_t kIN_ACCESS = 0x1;
 inline constexpr uint32_t kIN_MODIFY = 0x2;
@@ -38,4 +40,4 @@ struct InotifyEvent {
   uint32_t mask, cookie, len;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -32,4 +32,4 @@ SAME(IN_CLOSE);
 SAME(IN_Q_OVERFLOW);
 SAME(IN_CLOEXEC);
 SAME(IN_NONBLOCK);
-static_assert(sizeof(abi::InotifyEvent) == sizeof(struct inotify_event));
+static_assert(sizeof(uapi::InotifyEvent) == sizeof(struct inotify_event));

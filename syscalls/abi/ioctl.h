@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kFIOCLEX = 0x5451;
 inline constexpr int32_t kFIONCLEX = 0x5450;
@@ -38,4 +40,4 @@ constexpr uint32_t IocType(uint32_t c) { return (c >> 8) & 0xff; }
 constexpr uint32_t IocSize(uint32_t c) { return (c >> 16) & 0x3fff; }
 constexpr uint32_t IocDir(uint32_t c) { return c >> 30; }
 
-}  // namespace abi
+}  // namespace uapi

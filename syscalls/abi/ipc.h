@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kIPC_CREAT = 01000;
 inline constexpr int32_t kIPC_EXCL = 02000;
@@ -108,4 +110,4 @@ inline constexpr uint64_t kSHMMAX = 0xfffffffffeffffff;
 inline constexpr uint64_t kSHMALL = 0xfffffffffeffffff;
 inline constexpr uint64_t kSHMSEG = 0x1000;
 
-}  // namespace abi
+}  // namespace uapi

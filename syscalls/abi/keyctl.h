@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kKEY_SPEC_THREAD_KEYRING = -1;
 inline constexpr int32_t kKEY_SPEC_PROCESS_KEYRING = -2;
@@ -24,4 +26,4 @@ inline constexpr int32_t kKEYCTL_UNLINK = 9;
 inline constexpr int32_t kKEYCTL_SEARCH = 10;
 inline constexpr int32_t kKEYCTL_READ = 11;
 
-}  // namespace abi
+}  // namespace uapi

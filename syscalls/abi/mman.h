@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint64_t kPageSize = 4096;
 inline constexpr uint64_t kPageMask = ~(kPageSize - 1);
@@ -134,4 +136,4 @@ inline constexpr int32_t kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ = 0x100
 inline constexpr int32_t kMEMBARRIER_CMD_GET_REGISTRATIONS = 0x200;
 inline constexpr int32_t kMEMBARRIER_CMD_FLAG_CPU = 0x1;
 
-}  // namespace abi
+}  // namespace uapi

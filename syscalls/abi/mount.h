@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint64_t kMS_RDONLY = 0x1;
 inline constexpr uint64_t kMS_NOSUID = 0x2;
@@ -94,4 +96,4 @@ struct MntIdReq {
 };
 inline constexpr uint64_t kLSMT_ROOT = ~uint64_t{0};
 
-}  // namespace abi
+}  // namespace uapi

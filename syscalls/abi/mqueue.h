@@ -3,11 +3,13 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kMQ_PRIO_MAX = 32768;
 struct MqAttr {
   int64_t flags, maxmsg, msgsize, curmsgs, reserved[4];
 };
 
-}  // namespace abi
+}  // namespace uapi

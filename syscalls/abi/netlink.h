@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kNETLINK_ROUTE = 0;
 inline constexpr int32_t kNETLINK_USERSOCK = 2;
@@ -126,4 +128,4 @@ inline constexpr int32_t kRTPROT_BOOT = 3;
 inline constexpr int32_t kARPHRD_ETHER = 1;
 inline constexpr int32_t kARPHRD_LOOPBACK = 772;
 
-}  // namespace abi
+}  // namespace uapi

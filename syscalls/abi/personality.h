@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kUNAME26 = 0x20000;
 inline constexpr int32_t kADDR_NO_RANDOMIZE = 0x40000;
@@ -20,4 +22,4 @@ inline constexpr int32_t kPER_LINUX = 0x0;
 inline constexpr int32_t kPER_LINUX32 = 0x8;
 inline constexpr int32_t kPER_CLEAR_ON_SETID = 0x740000;
 
-}  // namespace abi
+}  // namespace uapi

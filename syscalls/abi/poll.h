@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kPOLLIN = 0x1;
 inline constexpr int32_t kPOLLPRI = 0x2;
@@ -30,4 +32,4 @@ struct SigSetArg {
   uint64_t set, size;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kPR_SET_PDEATHSIG = 1;
 inline constexpr int32_t kPR_GET_PDEATHSIG = 2;
@@ -136,4 +138,4 @@ inline constexpr int32_t kARCH_SHSTK_DISABLE = 0x5002;
 inline constexpr int32_t kARCH_SHSTK_LOCK = 0x5003;
 inline constexpr int32_t kARCH_SHSTK_STATUS = 0x5005;
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,9 +3,10 @@
 
 #include <cstdint>
 
+#include "syscalls/abi/namespace.h"
 #include "syscalls/abi/signal.h"
 
-namespace abi {
+namespace uapi {
 
 inline constexpr int32_t kPTRACE_TRACEME = 0x0;
 inline constexpr int32_t kPTRACE_PEEKTEXT = 0x1;
@@ -95,11 +96,11 @@ struct PtraceSyscallInfo {
   uint64_t instruction_pointer, stack_pointer;
   union {
     struct {
-      uint64_t nr, args[6];
+      uint64_t nr, args[6], pad;
     } entry;
     struct {
       int64_t rval;
-      uint8_t is_error, pad[7];
+      uint8_t is_error, pad[55];
     } exit;
     struct {
       uint64_t nr, args[6];
@@ -113,4 +114,4 @@ struct PtracePeeksiginfoArgs {
   int32_t nr;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint32_t kLINUX_REBOOT_MAGIC1 = 0xfee1dead;
 inline constexpr uint32_t kLINUX_REBOOT_MAGIC2 = 0x28121969;
@@ -32,4 +34,4 @@ inline constexpr int32_t kSYSLOG_ACTION_CONSOLE_LEVEL = 8;
 inline constexpr int32_t kSYSLOG_ACTION_SIZE_UNREAD = 9;
 inline constexpr int32_t kSYSLOG_ACTION_SIZE_BUFFER = 10;
 
-}  // namespace abi
+}  // namespace uapi

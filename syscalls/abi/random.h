@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kGRND_NONBLOCK = 0x1;
 inline constexpr int32_t kGRND_RANDOM = 0x2;
 inline constexpr int32_t kGRND_INSECURE = 0x4;
 
-}  // namespace abi
+}  // namespace uapi

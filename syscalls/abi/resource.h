@@ -3,9 +3,10 @@
 
 #include <cstdint>
 
+#include "syscalls/abi/namespace.h"
 #include "syscalls/abi/time.h"
 
-namespace abi {
+namespace uapi {
 
 inline constexpr int32_t kRLIMIT_CPU = 0;
 inline constexpr int32_t kRLIMIT_FSIZE = 1;
@@ -39,4 +40,4 @@ struct Rusage {
       nsignals, nvcsw, nivcsw;
 };
 
-}  // namespace abi
+}  // namespace uapi

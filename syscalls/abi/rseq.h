@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kRSEQ_CPU_ID_UNINITIALIZED = -1;
 inline constexpr int32_t kRSEQ_CPU_ID_REGISTRATION_FAILED = -2;
@@ -18,4 +20,4 @@ struct RseqCs {
   uint64_t start_ip, post_commit_offset, abort_ip;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint64_t kCLONE_NEWTIME = 0x80;
 inline constexpr uint64_t kCSIGNAL = 0xff;
@@ -106,4 +108,4 @@ inline constexpr int32_t kPIDFD_SIGNAL_PROCESS_GROUP = 4;
 
 inline constexpr uint32_t kTASK_COMM_LEN = 16;
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kSECCOMP_MODE_DISABLED = 0;
 inline constexpr int32_t kSECCOMP_SET_MODE_STRICT = 0;
@@ -46,7 +48,7 @@ struct SockFilter {
   uint8_t jt, jf;
   uint32_t k;
 };
-// struct sock_fprog is abi::SockFprog in socket.h.
+// struct sock_fprog is uapi::SockFprog in socket.h.
 inline constexpr int32_t kBPF_MAXINSNS = 4096;
 inline constexpr int32_t kBPF_MEMWORDS = 16;
 inline constexpr int32_t kBPF_LD = 0x0;
@@ -88,4 +90,4 @@ inline constexpr int32_t kBPF_A = 0x10;
 inline constexpr int32_t kBPF_TAX = 0x0;
 inline constexpr int32_t kBPF_TXA = 0x80;
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kSIGHUP = 1;
 inline constexpr int32_t kSIGINT = 2;
@@ -82,12 +84,8 @@ struct StackT {
   uint64_t size;
 };
 
-union SigVal {
-  int32_t i;
-  uint64_t ptr;
-};
-
-// siginfo_t, 128 bytes. Which member of `f` holds follows from signo and code (sigaction(2)).
+// siginfo_t, 128 bytes. Which member of `f` holds follows from signo and code (sigaction(2)). Every
+// member fills the union, so that a SigInfo that starts as zeros has no byte of unknown content.
 struct SigInfo {
   int32_t signo, err, code, pad0;
   union Fields {
@@ -95,44 +93,44 @@ struct SigInfo {
     struct Kill {
       int32_t pid;
       uint32_t uid;
+      uint8_t rest[104];
     } kill;
     struct Timer {
       int32_t tid, overrun;
       uint64_t value;
-      int32_t sys_private, pad;
+      int32_t sys_private;
+      uint8_t rest[92];
     } timer;
     struct Rt {
       int32_t pid;
       uint32_t uid;
       uint64_t value;
+      uint8_t rest[96];
     } rt;
     struct Chld {
       int32_t pid;
       uint32_t uid;
       int32_t status, pad;
       int64_t utime, stime;
+      uint8_t rest[80];
     } chld;
+    // Of bounds faults lower and upper; of protection-key faults the key is the low half of lower.
     struct Fault {
       uint64_t addr;
-      union {
-        int16_t addr_lsb;
-        struct {
-          uint64_t pad, lower, upper;
-        } bnd;
-        struct {
-          uint64_t pad;
-          uint32_t pkey;
-        } pkey;
-      } u;
+      int16_t addr_lsb, pad[3];
+      uint64_t lower, upper;
+      uint8_t rest[80];
     } fault;
     struct Poll {
       int64_t band;
-      int32_t fd, pad;
+      int32_t fd;
+      uint8_t rest[100];
     } poll;
     struct Sys {
       uint64_t call_addr;
       int32_t syscall;
       uint32_t arch;
+      uint8_t rest[96];
     } sys;
   } f;
 };
@@ -276,4 +274,4 @@ inline constexpr int32_t kFP_XSTATE_MAGIC2 = 0x46505845;
 inline constexpr int32_t kFP_XSTATE_MAGIC2_SIZE = 0x4;
 inline constexpr uint32_t kMXCSR_DEFAULT = 0x1f80;
 
-}  // namespace abi
+}  // namespace uapi

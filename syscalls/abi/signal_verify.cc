@@ -131,17 +131,17 @@ SAME(FP_XSTATE_MAGIC2);
 SAME(FP_XSTATE_MAGIC2_SIZE);
 SIZE(SigInfo, siginfo_t);
 FIELD(SigInfo, code, siginfo_t, si_code);
-static_assert(offsetof(abi::SigInfo, f) == offsetof(siginfo_t, _sifields));
-static_assert(offsetof(abi::SigInfo, f.chld.status) ==
+static_assert(offsetof(uapi::SigInfo, f) == offsetof(siginfo_t, _sifields));
+static_assert(offsetof(uapi::SigInfo, f.chld.status) ==
               offsetof(siginfo_t, _sifields._sigchld._status));
-static_assert(offsetof(abi::SigInfo, f.chld.stime) ==
+static_assert(offsetof(uapi::SigInfo, f.chld.stime) ==
               offsetof(siginfo_t, _sifields._sigchld._stime));
-static_assert(offsetof(abi::SigInfo, f.timer.value) ==
+static_assert(offsetof(uapi::SigInfo, f.timer.value) ==
               offsetof(siginfo_t, _sifields._timer._sigval));
-static_assert(offsetof(abi::SigInfo, f.rt.value) == offsetof(siginfo_t, _sifields._rt._sigval));
-static_assert(offsetof(abi::SigInfo, f.poll.fd) == offsetof(siginfo_t, _sifields._sigpoll._fd));
-static_assert(offsetof(abi::SigInfo, f.sys.arch) == offsetof(siginfo_t, _sifields._sigsys._arch));
-static_assert(offsetof(abi::SigInfo, f.fault.u.pkey.pkey) ==
+static_assert(offsetof(uapi::SigInfo, f.rt.value) == offsetof(siginfo_t, _sifields._rt._sigval));
+static_assert(offsetof(uapi::SigInfo, f.poll.fd) == offsetof(siginfo_t, _sifields._sigpoll._fd));
+static_assert(offsetof(uapi::SigInfo, f.sys.arch) == offsetof(siginfo_t, _sifields._sigsys._arch));
+static_assert(offsetof(uapi::SigInfo, f.fault.lower) ==
               offsetof(siginfo_t, _sifields._sigfault._addr_pkey._pkey));
 SIZE(StackT, stack_t);
 FIELD(StackT, size, stack_t, ss_size);

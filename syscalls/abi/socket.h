@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kAF_UNSPEC = 0;
 inline constexpr int32_t kAF_FILE = 1;
@@ -384,17 +386,12 @@ inline constexpr int32_t kIFF_MULTICAST = 0x1000;
 inline constexpr uint32_t kIFNAMSIZ = 16;
 struct Ifreq {
   char name[16];
-  union {
-    SockaddrIn in;
-    Sockaddr addr;
-    int16_t flags;
-    int32_t value;
-    uint8_t raw[24];
-  } u;
+  // A Sockaddr, an int16_t of flags, or an int32_t.
+  uint8_t data[24];
 };
 struct Ifconf {
   int32_t len, pad;
   uint64_t buf;
 };
 
-}  // namespace abi
+}  // namespace uapi

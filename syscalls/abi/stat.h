@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 // File types and mode bits.
 inline constexpr int32_t kS_IXOTH = 01;
@@ -181,4 +183,4 @@ struct FileCloneRange {
   uint64_t src_offset, src_length, dest_offset;
 };
 
-}  // namespace abi
+}  // namespace uapi

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kSI_LOAD_SHIFT = 16;
 struct Sysinfo {
@@ -15,4 +17,4 @@ struct Sysinfo {
   uint32_t mem_unit, pad2;
 };
 
-}  // namespace abi
+}  // namespace uapi

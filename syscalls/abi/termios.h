@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr uint32_t kTCSANOW = 0x0;
 inline constexpr uint32_t kTCSADRAIN = 0x1;
@@ -237,4 +239,4 @@ inline constexpr uint32_t kEXTPROC = 0x10000;
 // Line disciplines.
 inline constexpr int32_t kN_TTY = 0;
 
-}  // namespace abi
+}  // namespace uapi

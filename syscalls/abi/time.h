@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kCLOCK_REALTIME = 0;
 inline constexpr int32_t kCLOCK_MONOTONIC = 1;
@@ -94,4 +96,4 @@ inline constexpr int32_t kTIME_OOP = 3;
 inline constexpr int32_t kTIME_WAIT = 4;
 inline constexpr int32_t kTIME_ERROR = 5;
 
-}  // namespace abi
+}  // namespace uapi

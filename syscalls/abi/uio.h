@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 struct Iovec {
   uint64_t base, len;
@@ -29,4 +31,4 @@ inline constexpr int32_t kSYNC_FILE_RANGE_WAIT_BEFORE = 0x1;
 inline constexpr int32_t kSYNC_FILE_RANGE_WRITE = 0x2;
 inline constexpr int32_t kSYNC_FILE_RANGE_WAIT_AFTER = 0x4;
 
-}  // namespace abi
+}  // namespace uapi

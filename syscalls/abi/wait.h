@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kWNOHANG = 0x1;
 inline constexpr int32_t kWUNTRACED = 0x2;
@@ -24,4 +26,4 @@ constexpr int32_t WaitStatusSignaled(int32_t sig, bool core) { return sig | (cor
 constexpr int32_t WaitStatusStopped(int32_t sig) { return (sig << 8) | 0x7f; }
 inline constexpr int32_t kWaitStatusContinued = 0xffff;
 
-}  // namespace abi
+}  // namespace uapi

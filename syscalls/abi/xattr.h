@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace abi {
+#include "syscalls/abi/namespace.h"
+
+namespace uapi {
 
 inline constexpr int32_t kXATTR_CREATE = 1;
 inline constexpr int32_t kXATTR_REPLACE = 2;
@@ -16,4 +18,4 @@ struct XattrArgs {
   uint32_t size, flags;
 };
 
-}  // namespace abi
+}  // namespace uapi
