@@ -37,6 +37,16 @@ void LogWrite(LogLevel level, const char* format, ...) {
   va_end(args);
 }
 
+void LogReport(const char* format, ...) {
+  for (int fd : {log_fd, 2}) {
+    if (fd < 0) continue;
+    va_list args;
+    va_start(args, format);
+    Emit(fd, "moat: fatal:", format, args);
+    va_end(args);
+  }
+}
+
 void LogFatal(const char* file, int line, const char* format, ...) {
   char where[128];
   snprintf(where, sizeof where, "moat: fatal: %s:%d:", file, line);

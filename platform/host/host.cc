@@ -12,8 +12,8 @@ namespace host {
 
 abi::Errno HostToGuest(long host_errno) {
   long e = host_errno < 0 ? -host_errno : host_errno;
-  // The host's errno numbers are Linux's own, the guest's too. What the host says only about Moat's own doings must not reach a
-  // guest: no such call, no such process, restart codes.
+  // The host's errno numbers are Linux's own, the guest's too. What the host says only about Moat's
+  // own doings must not reach a guest: no such call, no such process, restart codes.
   if (e <= 0 || e >= 134) return abi::Errno::kEIO;
   switch (e) {
     case ENOSYS:
@@ -45,7 +45,8 @@ long SendWithFds(int fd, std::span<const iovec> iov, std::span<const int> fds, i
   return Sendmsg(fd, &m, flags | MSG_NOSIGNAL);
 }
 
-long RecvWithFds(int fd, std::span<const iovec> iov, std::span<base::UniqueFd> fds, size_t* n_fds, int flags) {
+long RecvWithFds(int fd, std::span<const iovec> iov, std::span<base::UniqueFd> fds, size_t* n_fds,
+                 int flags) {
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxMessageFds)];
   msghdr m{};
   m.msg_iov = const_cast<iovec*>(iov.data());
@@ -99,12 +100,13 @@ long CreateMemoryFile(base::UniqueFd* read_only) {
     }
     return fd.Release();
   }
-  if (!read_only) return Call<SYS_openat>(memory_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+  if (!read_only)
+    return Call<SYS_openat>(memory_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
   // A second descriptor needs a name for a moment.
   char name[24];
   snprintf(name, sizeof name, "m%u", memory_file_seq.fetch_add(1, std::memory_order_relaxed));
-  base::UniqueFd fd(static_cast<int>(
-      Call<SYS_openat>(memory_dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)));
+  base::UniqueFd fd(static_cast<int>(Call<SYS_openat>(
+      memory_dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)));
   if (!fd) return -ENOMEM;
   long ro = Call<SYS_openat>(memory_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
   Call<SYS_unlinkat>(memory_dir, name, 0);

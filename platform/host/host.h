@@ -1,6 +1,7 @@
-// The only way to the host's system calls: thin wrappers, each with a row in host_calls.def. All return the kernel's value or
-// -errno (a host errno: HostToGuest() makes it a guest's); libc's errno is never touched. Descriptors are plain ints here: the
-// caller owns them through base::UniqueFd.
+// The only way to the host's system calls: thin wrappers, each with a row in host_calls.def. All
+// return the kernel's value or -errno (a host errno: HostToGuest() makes it a guest's); libc's
+// errno is never touched. Descriptors are plain ints here: the caller owns them through
+// base::UniqueFd.
 #pragma once
 
 #include <fcntl.h>
@@ -71,7 +72,8 @@ uint64_t ToRegister(T v) {
 }
 }  // namespace internal
 
-// Call<SYS_x>(args...): the kernel's return value, -errno on failure. Compiles only with a row in host_calls.def.
+// Call<SYS_x>(args...): the kernel's return value, -errno on failure. Compiles only with a row in
+// host_calls.def.
 template <long kNr, typename... A>
 inline long Call(A... a) {
   static_assert(HasRow(kNr), "no row in host_calls.def");
@@ -79,8 +81,8 @@ inline long Call(A... a) {
   return RawCall(kNr, internal::ToRegister(a)...);
 }
 
-// One table from host errnos to guest errnos; pass errno as a positive number or as the negative return value. Host errnos that a
-// guest must not see become EIO.
+// One table from host errnos to guest errnos; pass errno as a positive number or as the negative
+// return value. Host errnos that a guest must not see become EIO.
 abi::Errno HostToGuest(long host_errno);
 // A host return value as a Result: r >= 0 is the value.
 inline base::Result<uint64_t> ToResult(long r) {
@@ -91,8 +93,12 @@ inline base::Result<uint64_t> ToResult(long r) {
 // --- Bytes ---
 inline long Read(int fd, void* p, size_t n) { return Call<SYS_read>(fd, p, n); }
 inline long Write(int fd, const void* p, size_t n) { return Call<SYS_write>(fd, p, n); }
-inline long Pread(int fd, void* p, size_t n, int64_t off) { return Call<SYS_pread64>(fd, p, n, off); }
-inline long Pwrite(int fd, const void* p, size_t n, int64_t off) { return Call<SYS_pwrite64>(fd, p, n, off); }
+inline long Pread(int fd, void* p, size_t n, int64_t off) {
+  return Call<SYS_pread64>(fd, p, n, off);
+}
+inline long Pwrite(int fd, const void* p, size_t n, int64_t off) {
+  return Call<SYS_pwrite64>(fd, p, n, off);
+}
 // offset -1: the file's position (readv, writev). flags: RWF_*.
 inline long Preadv(int fd, const iovec* iov, int n, int64_t off, int flags = 0) {
   return Call<SYS_preadv2>(fd, iov, n, off, 0, flags);
@@ -115,10 +121,13 @@ inline long SendWithFds(int fd, const void* p, size_t n, std::span<const int> fd
   iovec v{const_cast<void*>(p), n};
   return SendWithFds(fd, std::span<const iovec>(&v, 1), fds, flags);
 }
-// Receives bytes and up to fds.size() descriptors (close-on-exec); *n_fds is how many came. More than that were sent: the surplus is
-// closed by the kernel, and -EMSGSIZE is returned with those received closed. A truncated message is -EMSGSIZE too.
-long RecvWithFds(int fd, std::span<const iovec> iov, std::span<base::UniqueFd> fds, size_t* n_fds, int flags);
-inline long RecvWithFds(int fd, void* p, size_t n, std::span<base::UniqueFd> fds, size_t* n_fds, int flags) {
+// Receives bytes and up to fds.size() descriptors (close-on-exec); *n_fds is how many came. More
+// than that were sent: the surplus is closed by the kernel, and -EMSGSIZE is returned with those
+// received closed. A truncated message is -EMSGSIZE too.
+long RecvWithFds(int fd, std::span<const iovec> iov, std::span<base::UniqueFd> fds, size_t* n_fds,
+                 int flags);
+inline long RecvWithFds(int fd, void* p, size_t n, std::span<base::UniqueFd> fds, size_t* n_fds,
+                        int flags) {
   iovec v{p, n};
   return RecvWithFds(fd, std::span<const iovec>(&v, 1), fds, n_fds, flags);
 }
@@ -131,17 +140,27 @@ inline long SetFlags(int fd, int flags) { return Call<SYS_fcntl>(fd, F_SETFL, fl
 inline long Fstat(int fd, struct stat* st) { return Call<SYS_fstat>(fd, st); }
 inline long Fstatfs(int fd, struct statfs* st) { return Call<SYS_fstatfs>(fd, st); }
 // Only the requests with a row in host_calls.def pass the filter.
-inline long Ioctl(int fd, unsigned long request, void* arg) { return Call<SYS_ioctl>(fd, request, arg); }
+inline long Ioctl(int fd, unsigned long request, void* arg) {
+  return Call<SYS_ioctl>(fd, request, arg);
+}
 // timeout nullptr: for ever. sigmask: nullptr.
-inline long Poll(pollfd* fds, size_t n, timespec* timeout) { return Call<SYS_ppoll>(fds, n, timeout, nullptr, 0); }
+inline long Poll(pollfd* fds, size_t n, timespec* timeout) {
+  return Call<SYS_ppoll>(fds, n, timeout, nullptr, 0);
+}
 inline long EpollCreate() { return Call<SYS_epoll_create1>(EPOLL_CLOEXEC); }
-inline long EpollCtl(int ep, int op, int fd, epoll_event* ev) { return Call<SYS_epoll_ctl>(ep, op, fd, ev); }
+inline long EpollCtl(int ep, int op, int fd, epoll_event* ev) {
+  return Call<SYS_epoll_ctl>(ep, op, fd, ev);
+}
 // timeout in ms, -1: for ever.
 inline long EpollWait(int ep, epoll_event* ev, int n, int timeout_ms) {
   return Call<SYS_epoll_pwait>(ep, ev, n, timeout_ms, nullptr, 0);
 }
-inline long Eventfd(unsigned value, int flags) { return Call<SYS_eventfd2>(value, flags | EFD_CLOEXEC); }
-inline long Socketpair(int type, int fds[2]) { return Call<SYS_socketpair>(AF_UNIX, type | SOCK_CLOEXEC, 0, fds); }
+inline long Eventfd(unsigned value, int flags) {
+  return Call<SYS_eventfd2>(value, flags | EFD_CLOEXEC);
+}
+inline long Socketpair(int type, int fds[2]) {
+  return Call<SYS_socketpair>(AF_UNIX, type | SOCK_CLOEXEC, 0, fds);
+}
 
 // --- Memory ---
 // The address or -errno: test with IsError().
@@ -150,29 +169,37 @@ inline long Mmap(void* addr, size_t len, int prot, int flags, int fd, int64_t of
 }
 inline bool IsError(long r) { return static_cast<unsigned long>(r) >= -4095UL; }
 inline long Munmap(void* addr, size_t len) { return Call<SYS_munmap>(addr, len); }
-inline long Mprotect(void* addr, size_t len, int prot) { return Call<SYS_mprotect>(addr, len, prot); }
-inline long Madvise(void* addr, size_t len, int advice) { return Call<SYS_madvise>(addr, len, advice); }
+inline long Mprotect(void* addr, size_t len, int prot) {
+  return Call<SYS_mprotect>(addr, len, prot);
+}
+inline long Madvise(void* addr, size_t len, int advice) {
+  return Call<SYS_madvise>(addr, len, advice);
+}
 inline long Msync(void* addr, size_t len, int flags) { return Call<SYS_msync>(addr, len, flags); }
 inline long Ftruncate(int fd, int64_t size) { return Call<SYS_ftruncate>(fd, size); }
-inline long Fallocate(int fd, int mode, int64_t off, int64_t len) { return Call<SYS_fallocate>(fd, mode, off, len); }
+inline long Fallocate(int fd, int mode, int64_t off, int64_t len) {
+  return Call<SYS_fallocate>(fd, mode, off, len);
+}
 inline long PunchHole(int fd, int64_t off, int64_t len) {
   return Fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
 }
 inline long Fsync(int fd) { return Call<SYS_fsync>(fd); }
 inline long Fdatasync(int fd) { return Call<SYS_fdatasync>(fd); }
 
-// Where memory files are made: the root of the process's private tmpfs (jail.h), or -1: memfd_create (tests). Set once at start.
+// Where memory files are made: the root of the process's private tmpfs (jail.h), or -1:
+// memfd_create (tests). Set once at start.
 void SetMemoryDir(int dir_fd);
-// A new unlinked memory file, read-write, size 0, huge pages as the tmpfs allows. read_only: when not null it receives a second,
-// read-only descriptor of the same file, that can never be made writable (with memfds, through /proc/self/fd).
-// Returns the descriptor or -errno.
+// A new unlinked memory file, read-write, size 0, huge pages as the tmpfs allows. read_only: when
+// not null it receives a second, read-only descriptor of the same file, that can never be made
+// writable (with memfds, through /proc/self/fd). Returns the descriptor or -errno.
 long CreateMemoryFile(base::UniqueFd* read_only = nullptr);
 
 // --- Threads, signals, time ---
 // Absolute deadline on CLOCK_MONOTONIC or nullptr. 0, -EAGAIN (value differs), -ETIMEDOUT, -EINTR.
-inline long FutexWait(const volatile void* word, uint32_t value, const timespec* deadline = nullptr, bool shared = false) {
-  return Call<SYS_futex>(word, FUTEX_WAIT_BITSET | (shared ? 0 : FUTEX_PRIVATE_FLAG), value, deadline, nullptr,
-                         FUTEX_BITSET_MATCH_ANY);
+inline long FutexWait(const volatile void* word, uint32_t value, const timespec* deadline = nullptr,
+                      bool shared = false) {
+  return Call<SYS_futex>(word, FUTEX_WAIT_BITSET | (shared ? 0 : FUTEX_PRIVATE_FLAG), value,
+                         deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
 }
 inline long FutexWake(const volatile void* word, int count, bool shared = false) {
   return Call<SYS_futex>(word, FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG), count);
