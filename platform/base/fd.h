@@ -5,7 +5,8 @@
 
 namespace base {
 
-// Implemented in platform/base/fd.cc by the raw system call, so that errno of the caller is untouched.
+// Implemented in platform/base/fd.cc by the raw system call, so that errno of the caller is
+// untouched.
 void CloseFd(int fd);
 
 class UniqueFd {

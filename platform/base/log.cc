@@ -22,7 +22,8 @@ static void Emit(int fd, const char* prefix, const char* format, va_list args) {
   char buf[2048];
   timespec ts;
   clock_gettime(CLOCK_REALTIME, &ts);
-  int n = snprintf(buf, sizeof buf, "%s %ld.%06ld ", prefix, static_cast<long>(ts.tv_sec), ts.tv_nsec / 1000);
+  int n = snprintf(buf, sizeof buf, "%s %ld.%06ld ", prefix, static_cast<long>(ts.tv_sec),
+                   ts.tv_nsec / 1000);
   int m = vsnprintf(buf + n, sizeof buf - n - 1, format, args);
   n += m < static_cast<int>(sizeof buf) - n - 1 ? m : static_cast<int>(sizeof buf) - n - 2;
   buf[n++] = '\n';
@@ -33,7 +34,11 @@ void LogWrite(LogLevel level, const char* format, ...) {
   if (log_fd < 0) return;
   va_list args;
   va_start(args, format);
-  Emit(log_fd, level == LogLevel::kWarning ? "W" : level == LogLevel::kInfo ? "I" : "D", format, args);
+  Emit(log_fd,
+       level == LogLevel::kWarning ? "W"
+       : level == LogLevel::kInfo  ? "I"
+                                   : "D",
+       format, args);
   va_end(args);
 }
 

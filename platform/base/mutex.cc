@@ -12,7 +12,8 @@ namespace base {
 namespace internal {
 
 void LockSlow(std::atomic<uint32_t>* word) {
-  // A holder usually leaves within a few hundred cycles; a sleep and a wake-up cost two orders more.
+  // A holder usually leaves within a few hundred cycles; a sleep and a wake-up cost two orders
+  // more.
   for (int i = 0; i < 100; i++) {
     uint32_t expected = 0;
     if (word->compare_exchange_weak(expected, 1, std::memory_order_acquire)) return;

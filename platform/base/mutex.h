@@ -1,5 +1,6 @@
-// Mutex<LockClass>: a futex mutex of 4 bytes. The class is mandatory; the order is lock_order.def, checked at run time in debug
-// builds and against held locks only, so independent locks need no invented order.
+// Mutex<LockClass>: a futex mutex of 4 bytes. The class is mandatory; the order is lock_order.def,
+// checked at run time in debug builds and against held locks only, so independent locks need no
+// invented order.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,6 @@
-// Intrusive reference counting. Ref<T> may be null (a moved-from or default one is); T derives from RefCounted.
-// Dropping the last reference runs T's destructor on the dropping thread: do not drop under a lock that the destructor takes.
+// Intrusive reference counting. Ref<T> may be null (a moved-from or default one is); T derives from
+// RefCounted. Dropping the last reference runs T's destructor on the dropping thread: do not drop
+// under a lock that the destructor takes.
 #pragma once
 
 #include <atomic>
@@ -18,7 +19,8 @@ class RefCounted {
   void DecRef() const {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
-  // Takes a reference unless the last one is already gone: for tables that do not own what they list.
+  // Takes a reference unless the last one is already gone: for tables that do not own what they
+  // list.
   bool TryIncRef() const {
     uint32_t n = refs_.load(std::memory_order_relaxed);
     while (n != 0) {
@@ -48,11 +50,11 @@ class Ref {
   Ref(const Ref& o) : Ref(o.p_) {}
   Ref(Ref&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
   template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  Ref(const Ref<U>& o) : Ref(static_cast<T*>(o.get())) {}  // NOLINT(runtime/explicit)
+  requires std::is_convertible_v<U*, T*> Ref(const Ref<U>& o)
+      : Ref(static_cast<T*>(o.get())) {}  // NOLINT(runtime/explicit)
   template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  Ref(Ref<U>&& o) noexcept : p_(o.Release()) {}  // NOLINT(runtime/explicit)
+  requires std::is_convertible_v<U*, T*> Ref(Ref<U>&& o)
+  noexcept : p_(o.Release()) {}  // NOLINT(runtime/explicit)
   Ref& operator=(Ref o) noexcept {
     std::swap(p_, o.p_);
     return *this;

@@ -1,5 +1,6 @@
-// Result<T>: a value or a guest errno / restart code. Two error worlds never mix: this one is what a guest may see; failures of
-// the host side (boot, the command, the gofer server's set-up) are base::Status (status.h). There is no implicit conversion.
+// Result<T>: a value or a guest errno / restart code. Two error worlds never mix: this one is what
+// a guest may see; failures of the host side (boot, the command, the gofer server's set-up) are
+// base::Status (status.h). There is no implicit conversion.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +12,18 @@
 
 namespace base {
 
-// What the kernel calls ERESTART*: never seen by a guest. The task loop turns them into a restart or EINTR (signal(7)).
+// What the kernel calls ERESTART*: never seen by a guest. The task loop turns them into a restart
+// or EINTR (signal(7)).
 enum class Restart : int16_t {
   kSys = 512,           // ERESTARTSYS: restart if the handler has SA_RESTART or there is no handler
   kNoIntr = 513,        // ERESTARTNOINTR: always restart
   kNoHand = 514,        // ERESTARTNOHAND: restart only if no handler runs
-  kRestartBlock = 516,  // ERESTART_RESTARTBLOCK: restart through restart_syscall(2) and the task's restart block
+  kRestartBlock = 516,  // ERESTART_RESTARTBLOCK: restart through restart_syscall(2) and the task's
+                        // restart block
 };
 
-// A guest errno or a restart code. Implicit from both, so that `return abi::Errno::kEBADF;` reads well.
+// A guest errno or a restart code. Implicit from both, so that `return abi::Errno::kEBADF;` reads
+// well.
 class [[nodiscard]] Error {
  public:
   constexpr Error(abi::Errno e) : code_(static_cast<int16_t>(e)) {}  // NOLINT(runtime/explicit)
@@ -41,10 +45,11 @@ class [[nodiscard]] Result {
   Result(abi::Errno e) : Result(Error(e)) {}                  // NOLINT(runtime/explicit)
   Result(Restart e) : Result(Error(e)) {}                     // NOLINT(runtime/explicit)
   template <typename U>
-    requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, T> &&
-             !std::is_same_v<std::decay_t<U>, Result> && !std::is_same_v<std::decay_t<U>, Error> &&
-             !std::is_same_v<std::decay_t<U>, abi::Errno> && !std::is_same_v<std::decay_t<U>, Restart>)
-  Result(U&& v) : ok_(true) {  // NOLINT(runtime/explicit)
+  requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::decay_t<U>, T> &&
+           !std::is_same_v<std::decay_t<U>, Result> && !std::is_same_v<std::decay_t<U>, Error> &&
+           !std::is_same_v<std::decay_t<U>, abi::Errno> &&
+           !std::is_same_v<std::decay_t<U>, Restart>) Result(U&& v)
+      : ok_(true) {  // NOLINT(runtime/explicit)
     new (&value_) T(std::forward<U>(v));
   }
   Result(Result&& o) noexcept : ok_(o.ok_) {
@@ -80,7 +85,8 @@ class [[nodiscard]] Result {
 
  private:
   static void Check(bool b) {
-    if (!b) [[unlikely]] __builtin_trap();
+    if (!b) [[unlikely]]
+      __builtin_trap();
   }
   bool ok_;
   union {
@@ -93,13 +99,14 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   constexpr Result() : error_(abi::Errno::kOk) {}
-  constexpr Result(Error e) : error_(e) {}              // NOLINT(runtime/explicit)
-  constexpr Result(abi::Errno e) : error_(e) {}         // NOLINT(runtime/explicit)
-  constexpr Result(Restart e) : error_(e) {}            // NOLINT(runtime/explicit)
+  constexpr Result(Error e) : error_(e) {}       // NOLINT(runtime/explicit)
+  constexpr Result(abi::Errno e) : error_(e) {}  // NOLINT(runtime/explicit)
+  constexpr Result(Restart e) : error_(e) {}     // NOLINT(runtime/explicit)
   constexpr bool ok() const { return error_.code() == 0; }
   constexpr explicit operator bool() const { return ok(); }
   void value() const {
-    if (!ok()) [[unlikely]] __builtin_trap();
+    if (!ok()) [[unlikely]]
+      __builtin_trap();
   }
   constexpr Error error() const { return error_; }
   constexpr bool is(abi::Errno e) const { return error_ == Error(e); }
@@ -117,10 +124,10 @@ inline void TakeValue(Result<void>&&) {}
 }  // namespace base
 
 // TRY(expr): the value of a Result, or return its error from the enclosing function.
-#define TRY(...)                                             \
-  __extension__({                                            \
-    auto try_result_ = (__VA_ARGS__);                        \
-    if (!try_result_.ok()) [[unlikely]]                      \
-      return ::base::Error(try_result_.error());             \
-    ::base::TakeValue(std::move(try_result_));               \
+#define TRY(...)                                 \
+  __extension__({                                \
+    auto try_result_ = (__VA_ARGS__);            \
+    if (!try_result_.ok()) [[unlikely]]          \
+      return ::base::Error(try_result_.error()); \
+    ::base::TakeValue(std::move(try_result_));   \
   })

@@ -1,4 +1,5 @@
-// Status: the host side's error, with a sentence for a person. Used by the command, boot and set-up code; never shown to a guest.
+// Status: the host side's error, with a sentence for a person. Used by the command, boot and set-up
+// code; never shown to a guest.
 #pragma once
 
 #include <string>
@@ -49,7 +50,7 @@ class [[nodiscard]] StatusOr {
 
 }  // namespace base
 
-#define RETURN_IF_ERROR(...)                           \
-  do {                                                 \
+#define RETURN_IF_ERROR(...)                                    \
+  do {                                                          \
     if (::base::Status s_ = (__VA_ARGS__); !s_.ok()) return s_; \
   } while (0)

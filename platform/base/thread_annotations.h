@@ -7,6 +7,9 @@
 #define MOAT_TSA(x)
 #endif
 
+// Abseil's internal header defines two of these names, with the same meaning.
+#undef GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
 #define CAPABILITY(x) MOAT_TSA(capability(x))
 #define SCOPED_CAPABILITY MOAT_TSA(scoped_lockable)
 #define GUARDED_BY(x) MOAT_TSA(guarded_by(x))

@@ -1,4 +1,5 @@
-// Credentials: immutable once shared; a task that changes them installs a changed copy (the kernel's struct cred).
+// Credentials: immutable once shared; a task that changes them installs a changed copy (the
+// kernel's struct cred).
 #pragma once
 
 #include <cstdint>
@@ -11,13 +12,14 @@ namespace sentry {
 using CapSet = uint64_t;
 constexpr CapSet CapBit(int cap) { return CapSet{1} << cap; }
 
-// A user namespace. The root one maps every id to itself. Children exist for guests that unshare (CLONE_NEWUSER).
+// A user namespace. The root one maps every id to itself. Children exist for guests that unshare
+// (CLONE_NEWUSER).
 class UserNamespace : public base::RefCounted {
  public:
   struct Extent {
     uint32_t first, lower_first, count;
   };
-  UserNamespace() = default;
+  UserNamespace() {}
   UserNamespace(base::Ref<UserNamespace> parent, uint32_t owner_uid)
       : parent_(std::move(parent)), owner_uid_(owner_uid), level_(parent_->level_ + 1) {}
   const base::Ref<UserNamespace>& parent() const { return parent_; }
@@ -49,7 +51,7 @@ class UserNamespace : public base::RefCounted {
     }
     return UINT32_MAX;
   }
-  const base::Ref<UserNamespace> parent_;
+  base::Ref<UserNamespace> parent_;
   const uint32_t owner_uid_ = 0;
   const uint32_t level_ = 0;
 };
@@ -60,9 +62,23 @@ constexpr uint32_t kOverflowId = 65534;
 struct Creds : public base::RefCounted {
   Creds() = default;
   Creds(const Creds& o)
-      : base::RefCounted(), uid(o.uid), gid(o.gid), euid(o.euid), egid(o.egid), suid(o.suid), sgid(o.sgid), fsuid(o.fsuid),
-        fsgid(o.fsgid), groups(o.groups), inheritable(o.inheritable), permitted(o.permitted), effective(o.effective),
-        bounding(o.bounding), ambient(o.ambient), securebits(o.securebits), user_ns(o.user_ns) {}
+      : base::RefCounted(),
+        uid(o.uid),
+        gid(o.gid),
+        euid(o.euid),
+        egid(o.egid),
+        suid(o.suid),
+        sgid(o.sgid),
+        fsuid(o.fsuid),
+        fsgid(o.fsgid),
+        groups(o.groups),
+        inheritable(o.inheritable),
+        permitted(o.permitted),
+        effective(o.effective),
+        bounding(o.bounding),
+        ambient(o.ambient),
+        securebits(o.securebits),
+        user_ns(o.user_ns) {}
 
   // Sandbox-global ids.
   uint32_t uid = 0, gid = 0, euid = 0, egid = 0, suid = 0, sgid = 0, fsuid = 0, fsgid = 0;
@@ -80,7 +96,8 @@ struct Creds : public base::RefCounted {
   }
   // capable(): the capability in the task's own user namespace.
   bool Has(int cap) const { return (effective & CapBit(cap)) != 0; }
-  // ns_capable(): the capability towards an object owned by ns (cap_capable in security/commoncap.c).
+  // ns_capable(): the capability towards an object owned by ns (cap_capable in
+  // security/commoncap.c).
   bool HasIn(const UserNamespace& ns, int cap) const {
     for (const UserNamespace* n = &ns;; n = n->parent().get()) {
       if (n == user_ns.get()) return Has(cap);

@@ -1,5 +1,5 @@
-// BackingFile: a host file whose bytes guests may map and the sentry reads and writes through windows of its own: a memory file,
-// a tmpfs file's storage, or a file donated by the gofer.
+// BackingFile: a host file whose bytes guests may map and the sentry reads and writes through
+// windows of its own: a memory file, a tmpfs file's storage, or a file donated by the gofer.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace sentry {
 
 class BackingFile : public base::RefCounted {
  public:
-  // fd: opened read-write if writable, else read-only. The windows that the sentry maps are unmapped with the object.
+  // fd: opened read-write if writable, else read-only. The windows that the sentry maps are
+  // unmapped with the object.
   BackingFile(base::UniqueFd fd, bool writable);
   ~BackingFile() override;
 
@@ -24,8 +25,9 @@ class BackingFile : public base::RefCounted {
   int fd() const { return map_file_->fd(); }
   bool writable() const { return writable_; }
 
-  // A sentry pointer to offset, valid while the object lives, and in *len how many of the asked bytes are contiguous there.
-  // Access only through host::SafeCopy and friends: the file may be shorter or shrink (SIGBUS). nullptr when the host refuses.
+  // A sentry pointer to offset, valid while the object lives, and in *len how many of the asked
+  // bytes are contiguous there. Access only through host::SafeCopy and friends: the file may be
+  // shorter or shrink (SIGBUS). nullptr when the host refuses.
   uint8_t* Window(uint64_t offset, uint64_t* len);
 
  private:

@@ -1,5 +1,6 @@
-// IoBuffer: where the bytes of a read go or those of a write come from: guest memory or the sentry's own, one piece or many,
-// consumed from the front (the kernel's iov_iter). All data paths of files, pipes and sockets take it.
+// IoBuffer: where the bytes of a read go or those of a write come from: guest memory or the
+// sentry's own, one piece or many, consumed from the front (the kernel's iov_iter). All data paths
+// of files, pipes and sockets take it.
 #pragma once
 
 #include <cstdint>
@@ -32,18 +33,20 @@ class IoBuffer {
   // True once a copy stopped at a bad guest address: the caller reports EFAULT if it moved nothing.
   bool faulted() const { return faulted_; }
 
-  // Into the buffer (read direction): bytes moved, fewer than min(n, remaining()) only after a fault. Consumes them.
+  // Into the buffer (read direction): bytes moved, fewer than min(n, remaining()) only after a
+  // fault. Consumes them.
   size_t CopyTo(const void* src, size_t n);
   size_t Zero(size_t n);
   // Out of the buffer (write direction). Consumes.
   size_t CopyFrom(void* dst, size_t n);
   // As CopyFrom without consuming: for data that may have to be offered again.
   size_t PeekFrom(void* dst, size_t n);
-  // Host vectors for the front (at most max pieces), for preadv/pwritev on a host descriptor; then Consume what moved. 0 pieces
-  // with remaining() > 0 means a bad address (faulted() is set).
+  // Host vectors for the front (at most max pieces), for preadv/pwritev on a host descriptor; then
+  // Consume what moved. 0 pieces with remaining() > 0 means a bad address (faulted() is set).
   size_t HostVec(bool write_to_buffer, HostIov* out, size_t max);
   void Consume(size_t n);
-  // A position to return to (a write that has to be undone because the pipe was full, for instance).
+  // A position to return to (a write that has to be undone because the pipe was full, for
+  // instance).
   struct Mark {
     size_t index, offset, remaining;
   };

@@ -1,4 +1,5 @@
-// Time comes from one object, so that tests and a later deterministic mode can replace it. All values are nanoseconds.
+// Time comes from one object, so that tests and a later deterministic mode can replace it. All
+// values are nanoseconds.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,9 @@ namespace sentry {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual int64_t Monotonic() const = 0;      // since the sandbox's boot offset; CLOCK_MONOTONIC of the host plus a constant 0
-  virtual int64_t Realtime() const = 0;       // since 1970
+  virtual int64_t Monotonic()
+      const = 0;  // since the sandbox's boot offset; CLOCK_MONOTONIC of the host plus a constant 0
+  virtual int64_t Realtime() const = 0;  // since 1970
   virtual int64_t BootTime() const = 0;
   virtual int64_t MonotonicRaw() const = 0;
 };

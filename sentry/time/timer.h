@@ -1,5 +1,5 @@
-// Timers that call back: itimers, POSIX timers, timerfd. One queue, one sentry thread that sleeps until the next deadline and is
-// started with the first timer.
+// Timers that call back: itimers, POSIX timers, timerfd. One queue, one sentry thread that sleeps
+// until the next deadline and is started with the first timer.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Parker: how one sentry thread sleeps. A token: Unpark() before Park() makes Park() return at once, so wake-ups are never lost.
+// Parker: how one sentry thread sleeps. A token: Unpark() before Park() makes Park() return at
+// once, so wake-ups are never lost.
 #pragma once
 
 #include <atomic>
@@ -12,7 +13,8 @@ constexpr int64_t kNoDeadline = INT64_MAX;
 
 class Parker {
  public:
-  // Sleeps until a token comes (consumed; true) or the host's CLOCK_MONOTONIC reaches deadline_ns (false).
+  // Sleeps until a token comes (consumed; true) or the host's CLOCK_MONOTONIC reaches deadline_ns
+  // (false).
   bool Park(int64_t deadline_ns = kNoDeadline);
   // From any thread; one host call only if the thread sleeps.
   void Unpark();

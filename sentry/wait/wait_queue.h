@@ -1,5 +1,6 @@
-// Readiness: who wants to know when an object's poll(2) mask changes. Entries are called back with the queue's lock held, so a
-// callback does next to nothing (unpark a thread, mark an epoll item ready) and takes only locks after kWaitQueue.
+// Readiness: who wants to know when an object's poll(2) mask changes. Entries are called back with
+// the queue's lock held, so a callback does next to nothing (unpark a thread, mark an epoll item
+// ready) and takes only locks after kWaitQueue.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ class WaitEntry {
   WaitEntry() = default;
   WaitEntry(const WaitEntry&) = delete;
   WaitEntry& operator=(const WaitEntry&) = delete;
-  // ready: the events (EPOLL* bits) that may have become true. Returns true if it consumed an exclusive wake-up.
+  // ready: the events (EPOLL* bits) that may have become true. Returns true if it consumed an
+  // exclusive wake-up.
   virtual bool OnReady(uint32_t ready) = 0;
 
  protected:
@@ -38,8 +40,8 @@ class WaitQueue {
   WaitQueue(const WaitQueue&) = delete;
   WaitQueue& operator=(const WaitQueue&) = delete;
 
-  // Listens for the events in mask (EPOLLERR and EPOLLHUP always). Exclusive entries stand behind the others; a wake-up ends at
-  // the first exclusive entry that consumes it.
+  // Listens for the events in mask (EPOLLERR and EPOLLHUP always). Exclusive entries stand behind
+  // the others; a wake-up ends at the first exclusive entry that consumes it.
   void Add(WaitEntry* e, uint32_t mask, bool exclusive = false);
   // No callback runs during or after. No-op if it is on no queue.
   void Remove(WaitEntry* e);

@@ -1,0 +1,223 @@
+// Task: one guest thread (the kernel's task_struct), driven by one host thread of the sentry which
+// runs Task::Run().
+//
+// A blocked task keeps nothing on its stack that matters: every wait is interruptible, and a
+// handler that is interrupted returns a restart code. So the whole sandbox can be stopped with
+// every task at the guest boundary.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "platform/api/platform.h"
+#include "sentry/auth/creds.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/syscall.h"
+#include "sentry/mm/memory_manager.h"
+#include "sentry/vfs/fd_table.h"
+#include "sentry/vfs/vfs.h"
+#include "sentry/wait/parker.h"
+
+namespace sentry {
+
+// root, cwd, umask; shared by CLONE_FS.
+class FsContext : public base::RefCounted {
+ public:
+  FsContext(Path root, Path cwd, uint32_t umask)
+      : root_(std::move(root)), cwd_(std::move(cwd)), umask_(umask) {}
+  Path root() const;
+  Path cwd() const;
+  uint32_t umask() const { return umask_.load(std::memory_order_relaxed); }
+  uint32_t SwapUmask(uint32_t m) { return umask_.exchange(m & 0777); }
+  void set_root(Path p);
+  void set_cwd(Path p);
+  base::Ref<FsContext> Clone() const;
+
+ private:
+  mutable base::Mutex<base::LockClass::kFsContext> mu_;
+  Path root_ GUARDED_BY(mu_), cwd_ GUARDED_BY(mu_);
+  std::atomic<uint32_t> umask_;
+};
+
+// A VfsContext together with the references that it borrows.
+struct TaskVfs {
+  base::Ref<const Creds> creds;
+  Path root, cwd;
+  base::Ref<MountNamespace> mounts;
+  uint32_t umask;
+  Task* task;
+  VfsContext ctx() const { return VfsContext{*creds, root, cwd, *mounts, umask, task}; }
+};
+
+// Continuation of a call that was interrupted and is restarted through restart_syscall(2).
+using RestartBlock = std::function<SyscallResult(Task&)>;
+
+class Task : public base::RefCounted {
+ public:
+  Kernel& kernel() const { return kernel_; }
+  ThreadGroup& group() const { return *group_; }
+  const base::Ref<ThreadGroup>& group_ref() const { return group_; }
+  // Ids in the task's own pid namespace, and in the root one.
+  int32_t tid() const { return tid_; }
+  int32_t tgid() const { return tgid_; }
+  int32_t root_tid() const { return root_tid_; }
+  int32_t root_tgid() const { return root_tgid_; }
+
+  // --- touched by the task's own thread without locks; other threads use the Ref-returning
+  // accessors, which lock ---
+  MemoryManager& mm() const { return *mm_; }
+  FdTable& fds() const { return *fds_; }
+  FsContext& fs() const { return *fs_; }
+  const Creds& creds() const { return *creds_; }
+  platform::GuestThread& guest() const { return *guest_; }
+  // From any thread. mm may be null once the task is exiting.
+  base::Ref<MemoryManager> mm_ref() const;
+  base::Ref<FdTable> fds_ref() const;
+  base::Ref<FsContext> fs_ref() const;
+  base::Ref<const Creds> creds_ref() const;
+  base::Ref<MountNamespace> mounts_ref() const;
+  void set_creds(base::Ref<const Creds> c);
+  void set_fds(base::Ref<FdTable> f);
+  void set_fs(base::Ref<FsContext> f);
+  void set_mounts(base::Ref<MountNamespace> m);
+
+  TaskVfs vfs() const;
+  // "comm", at most 15 bytes.
+  std::string comm() const;
+  void set_comm(std::string_view name);
+
+  const base::Ref<PidNamespace>& pid_ns() const { return pid_ns_; }  // that of the task itself
+  base::Ref<UtsNamespace> uts_ns() const;
+  base::Ref<IpcNamespace> ipc_ns() const;
+  void set_uts_ns(base::Ref<UtsNamespace> n);
+  void set_ipc_ns(base::Ref<IpcNamespace> n);
+  // unshare(CLONE_NEWPID): the namespace of future children.
+  base::Ref<PidNamespace> child_pid_ns;
+
+  uint64_t FileLimit() const;  // RLIMIT_NOFILE
+
+  // --- waiting (own thread only) ---
+  // Sleeps until e fires, a deadline (CLOCK_MONOTONIC, ns) passes (ETIMEDOUT), or a signal or stop
+  // request comes (ERESTARTSYS).
+  Parker& parker() { return parker_; }
+  base::Result<void> Block(int64_t deadline_ns = kNoDeadline);  // returns ok after any unpark; the
+                                                                // caller re-checks its condition
+  // Repeats op while it returns EAGAIN, waiting for events on the file's queue, unless nonblocking
+  // (then EAGAIN goes through). deadline: EAGAIN at expiry (SO_RCVTIMEO).
+  template <typename Op>
+  auto BlockOn(File& file, uint32_t events, bool nonblocking, Op&& op,
+               int64_t deadline_ns = kNoDeadline) -> decltype(op());
+  // As BlockOn for a bare queue.
+  template <typename Op>
+  auto BlockOnQueue(WaitQueue& queue, uint32_t events, Op&& op, int64_t deadline_ns = kNoDeadline)
+      -> decltype(op());
+  // A signal to handle, a stop or death is pending: blocking calls must give up.
+  bool interrupted() const { return interrupt_.load(std::memory_order_acquire); }
+  // Makes the task look at its pending work soon, wherever it is. From any thread.
+  void Interrupt();
+
+  // --- signals ---
+  // Under group().signal_mu.
+  PendingSignals pending;
+  SignalSet blocked() const { return blocked_.load(std::memory_order_relaxed); }
+  // Own thread: sets the mask and re-evaluates what is pending.
+  void SetBlocked(SignalSet mask);
+  // sigsuspend, ppoll, pselect, epoll_pwait: the mask until the call ends; the old one returns
+  // after a handler was set up.
+  void SetTemporaryMask(SignalSet mask);
+  abi::StackT altstack{};
+  // A signal that this task's own action causes (a fault), that can't be blocked or ignored
+  // (force_sig_info).
+  void ForceSignal(const abi::SigInfo& info);
+  // A thread-directed signal. The caller has checked permission.
+  base::Result<void> SendSignal(const abi::SigInfo& info);
+  RestartBlock restart_block;
+
+  // --- lifecycle ---
+  // exit(2) and exit_group(2): marks; the run loop ends the task when the handler returns.
+  void Exit(int32_t status);  // wait status
+  void ExitGroup(int32_t status);
+  std::atomic<uint64_t> clear_child_tid{0}, robust_list{0};
+  bool exiting() const { return exiting_.load(std::memory_order_acquire); }
+
+  // --- misc, per prctl and the like; own thread writes ---
+  std::atomic<bool> no_new_privs{false};
+  std::atomic<int32_t> pdeath_signal{0};
+  bool keep_caps = false;
+  std::atomic<uint64_t> timer_slack{50000};
+  int32_t sched_policy = 0, sched_priority = 0, nice = 0;
+  uint64_t cpu_mask[16] = {};
+  // CPU accounting, ns, approximate: time spent in the guest and in the sentry.
+  std::atomic<int64_t> user_ns{0}, sys_ns{0};
+  std::atomic<uint64_t> min_flt{0}, maj_flt{0}, nvcsw{0}, nivcsw{0};
+  int64_t start_time = 0;  // CLOCK_BOOTTIME
+  // For /proc/[pid]/stat and wchan: 'R' running, 'S' blocked, 'T' stopped, 't' traced, 'Z' zombie.
+  std::atomic<char> state{'R'};
+
+ private:
+  friend class Kernel;
+  friend class PidNamespace;
+  friend class TaskRunner;
+  friend class Exec;
+  Task(Kernel& kernel, base::Ref<ThreadGroup> group);
+  ~Task() override;
+
+  Kernel& kernel_;
+  const base::Ref<ThreadGroup> group_;
+  int32_t tid_ = 0, tgid_ = 0, root_tid_ = 0, root_tgid_ = 0;
+  mutable base::Mutex<base::LockClass::kTask> mu_;
+  base::Ref<MemoryManager> mm_;
+  base::Ref<FdTable> fds_;
+  base::Ref<FsContext> fs_;
+  base::Ref<const Creds> creds_;
+  base::Ref<MountNamespace> mounts_;
+  base::Ref<PidNamespace> pid_ns_;
+  base::Ref<UtsNamespace> uts_ns_;
+  base::Ref<IpcNamespace> ipc_ns_;
+  std::string comm_ GUARDED_BY(mu_);
+  std::unique_ptr<platform::GuestThread> guest_;
+  Parker parker_;
+  std::atomic<bool> interrupt_{false};
+  std::atomic<bool> exiting_{false};
+  int32_t exit_status_ = 0;
+  std::atomic<SignalSet> blocked_{0};
+  SignalSet saved_mask_ = 0;
+  bool has_saved_mask_ = false;
+  void* runner_state_ = nullptr;
+};
+
+template <typename Op>
+auto Task::BlockOn(File& file, uint32_t events, bool nonblocking, Op&& op, int64_t deadline_ns)
+    -> decltype(op()) {
+  auto r = op();
+  if (nonblocking || !r.is(abi::Errno::kEAGAIN)) return r;
+  WaitQueue* q = file.wait_queue();
+  if (q == nullptr) return r;
+  file.WillWait(events);
+  return BlockOnQueue(*q, events, op, deadline_ns);
+}
+
+template <typename Op>
+auto Task::BlockOnQueue(WaitQueue& queue, uint32_t events, Op&& op, int64_t deadline_ns)
+    -> decltype(op()) {
+  parker_.Reset();
+  Parker::Entry entry(parker_);
+  queue.Add(&entry, events);
+  for (;;) {
+    auto r = op();
+    if (!r.is(abi::Errno::kEAGAIN)) {
+      queue.Remove(&entry);
+      return r;
+    }
+    base::Result<void> b = Block(deadline_ns);
+    if (!b.ok()) {
+      queue.Remove(&entry);
+      if (b.error() == base::Error(abi::Errno::kETIMEDOUT)) return r;
+      return b.error();
+    }
+  }
+}
+
+}  // namespace sentry

@@ -1,0 +1,26 @@
+// Mappable: what stands behind a file mapping.
+#pragma once
+
+#include "sentry/memory/backing_file.h"
+
+namespace sentry {
+
+class Mappable : public base::RefCounted {
+ public:
+  struct Extent {
+    base::Ref<BackingFile> file;
+    uint64_t offset;  // in file
+    uint64_t len;     // of the asked length, from its start
+  };
+  // The host file that holds the object's bytes from offset on. write: through a shared writable
+  // mapping (a copy-up may be needed first). Errors become SIGBUS at the fault.
+  virtual base::Result<Extent> Translate(uint64_t offset, uint64_t len, bool write) = 0;
+  // Present size of the object in bytes: pages wholly beyond it fault with SIGBUS.
+  virtual uint64_t size() = 0;
+  // For /proc/[pid]/maps: the name, device and inode are those of the vfs path kept beside the
+  // mapping.
+  virtual void OnMap(uint64_t len, bool shared_writable) {}
+  virtual void OnUnmap(uint64_t len, bool shared_writable) {}
+};
+
+}  // namespace sentry

@@ -1,0 +1,130 @@
+// File: an open file description (the kernel's struct file). Operations never block: where Linux
+// would wait they return EAGAIN, and the caller (syscalls/linux) waits on wait_queue() and tries
+// again, unless O_NONBLOCK.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "sentry/mm/io_buffer.h"
+#include "sentry/mm/mappable.h"
+#include "sentry/vfs/dentry.h"
+#include "syscalls/abi/fcntl.h"
+
+namespace sentry {
+
+class Task;
+
+struct OpenFlags {
+  uint32_t flags = 0;  // O_*
+  uint32_t mode = 0;   // for O_CREAT and O_TMPFILE
+  bool readable() const {
+    return (flags & abi::kO_PATH) == 0 && (flags & abi::kO_ACCMODE) != abi::kO_WRONLY;
+  }
+  bool writable() const {
+    return (flags & abi::kO_PATH) == 0 && (flags & abi::kO_ACCMODE) != abi::kO_RDONLY;
+  }
+};
+
+class File : public base::RefCounted {
+ public:
+  // path may be empty for anonymous objects (then description() names them).
+  File(Path path, base::Ref<Inode> inode, uint32_t flags);
+  // The last reference is gone: releases what a last close releases (flock locks; the lease of a
+  // pipe end).
+  ~File() override;
+
+  const Path& path() const { return path_; }
+  const base::Ref<Inode>& inode() const { return inode_; }
+  // Set by the generic open once the mount is known.
+  void set_path(Path p) { path_ = std::move(p); }
+  // Whose credentials opened it.
+  void set_creds(base::Ref<const Creds> c) { creds_ = std::move(c); }
+  const base::Ref<const Creds>& creds() const { return creds_; }
+
+  // O_* status and access bits without creation flags; fcntl(F_SETFL) changes a few.
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  void set_flags(uint32_t f) { flags_.store(f, std::memory_order_relaxed); }
+  bool readable() const { return OpenFlags{flags(), 0}.readable(); }
+  bool writable() const { return OpenFlags{flags(), 0}.writable(); }
+  bool nonblocking() const { return (flags() & abi::kO_NONBLOCK) != 0; }
+
+  // False: pipes, sockets and the like; read and write have no position, and lseek is ESPIPE.
+  virtual bool seekable() const { return true; }
+
+  // Reads into dst at *offset (ignored by streams), advances *offset by what moved. 0 at the end.
+  // Never more than dst.remaining(). EAGAIN: nothing there yet. rwf: RWF_* bits.
+  virtual base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) {
+    return abi::Errno::kEINVAL;
+  }
+  // Writes from src. O_APPEND (or RWF_APPEND) moves *offset to the end first, atomically. EPIPE:
+  // the caller raises SIGPIPE.
+  virtual base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) {
+    return abi::Errno::kEINVAL;
+  }
+
+  // The present EPOLL* mask.
+  virtual uint32_t Poll();
+  // Where readiness changes are announced; nullptr: always ready as Poll() says.
+  virtual WaitQueue* wait_queue() { return nullptr; }
+  // Called when somebody starts to listen through epoll or poll, for objects that must arm a host
+  // notification.
+  virtual void WillWait(uint32_t mask) {}
+
+  // New position. The default serves regular files by Getattr's size. SEEK_DATA/SEEK_HOLE may be
+  // answered as one extent.
+  virtual base::Result<uint64_t> Seek(int64_t offset, int whence);
+  // Directory entries from the current position on; updates it. ENOTDIR.
+  virtual base::Result<void> Iterate(DirSink& sink) { return abi::Errno::kENOTDIR; }
+  virtual base::Result<void> Fsync(bool data_only) { return abi::Errno::kEINVAL; }
+  virtual base::Result<void> Fallocate(int mode, uint64_t offset, uint64_t len) {
+    return abi::Errno::kEOPNOTSUPP;
+  }
+  virtual base::Result<void> Fadvise(uint64_t offset, uint64_t len, int advice) { return {}; }
+  // Runs on the calling task. ENOTTY when the object knows no such request; the generic FIO*
+  // requests come before.
+  virtual base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) {
+    return abi::Errno::kENOTTY;
+  }
+  // What mmap of this file maps. ENODEV.
+  virtual base::Result<base::Ref<Mappable>> Mmap(uint64_t offset, uint64_t len, uint8_t prot,
+                                                 bool shared) {
+    return abi::Errno::kENODEV;
+  }
+  // Each close(2) of a descriptor (filp_close): errors that close reports.
+  virtual base::Result<void> Flush() { return {}; }
+  // Checks a change of status flags (F_SETFL); the generic code stores them afterwards.
+  virtual base::Result<void> CheckFlags(uint32_t flags) { return {}; }
+  // Lines for /proc/[pid]/fdinfo/N behind pos, flags, mnt_id and ino.
+  virtual std::string Fdinfo() { return ""; }
+  // What readlink of /proc/[pid]/fd/N shows for an object without a path: "pipe:[12]",
+  // "anon_inode:[eventpoll]".
+  virtual std::string description() { return ""; }
+
+  // A tag for downcasts: &SomeClass::kKind. RTTI is off.
+  virtual const void* kind() const { return nullptr; }
+
+  // The shared position of seekable files; read, write, lseek and getdents hold the lock across the
+  // operation (FMODE_ATOMIC_POS).
+  base::Mutex<base::LockClass::kFile> pos_mu;
+  uint64_t pos GUARDED_BY(pos_mu) = 0;
+
+  // F_SETOWN, F_SETSIG (fasync); guarded by the file owner table in sentry/kernel.
+  std::atomic<int32_t> owner_type{0}, owner_pid{0}, owner_sig{0};
+
+ private:
+  Path path_;
+  const base::Ref<Inode> inode_;
+  base::Ref<const Creds> creds_;
+  std::atomic<uint32_t> flags_;
+};
+
+// Downcast by kind: nullptr if the file is of another class. T has `static constexpr char kKind =
+// 0;` and overrides kind().
+template <typename T>
+T* FileCast(File* f) {
+  return f != nullptr && f->kind() == &T::kKind ? static_cast<T*>(f) : nullptr;
+}
+
+}  // namespace sentry
