@@ -3,6 +3,7 @@
 // ready) and takes only locks after kWaitQueue.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "platform/base/mutex.h"
@@ -47,7 +48,8 @@ class WaitQueue {
   void Remove(WaitEntry* e);
   // After the object's state changed. Cheap when nobody listens (one atomic load).
   void Wake(uint32_t ready);
-  // Wakes at most n listeners in order of arrival; returns how many consumed it.
+  // All shared listeners, and at most n exclusive ones in order of arrival; returns how many of
+  // those consumed it.
   int WakeN(uint32_t ready, int n);
   bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
