@@ -17,7 +17,7 @@ class RefCounted {
   RefCounted& operator=(const RefCounted&) = delete;
   void IncRef() const { refs_.fetch_add(1, std::memory_order_relaxed); }
   void DecRef() const {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) LastRef();
   }
   // Takes a reference unless the last one is already gone: for tables that do not own what they
   // list.
@@ -33,6 +33,9 @@ class RefCounted {
  protected:
   RefCounted() = default;
   virtual ~RefCounted() = default;
+  // The last reference is gone. Overridden by objects that others list without owning and that
+  // must be taken off those lists while they are still whole.
+  virtual void LastRef() const { delete this; }
 
  private:
   mutable std::atomic<uint32_t> refs_{1};

@@ -56,6 +56,11 @@ using RestartBlock = std::function<SyscallResult(Task&)>;
 
 class Task : public base::RefCounted {
  public:
+  // The task of the calling thread, set by the thread that runs it; null on the sentry's own
+  // threads.
+  static Task* Current() { return current_; }
+  static void SetCurrent(Task* t) { current_ = t; }
+
   Kernel& kernel() const { return kernel_; }
   ThreadGroup& group() const { return *group_; }
   const base::Ref<ThreadGroup>& group_ref() const { return group_; }
@@ -164,6 +169,7 @@ class Task : public base::RefCounted {
   Task(Kernel& kernel, base::Ref<ThreadGroup> group);
   ~Task() override;
 
+  static inline thread_local Task* current_ = nullptr;
   Kernel& kernel_;
   const base::Ref<ThreadGroup> group_;
   int32_t tid_ = 0, tgid_ = 0, root_tid_ = 0, root_tgid_ = 0;

@@ -58,7 +58,8 @@ class File : public base::RefCounted {
   virtual base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) {
     return abi::Errno::kEINVAL;
   }
-  // Writes from src. O_APPEND (or RWF_APPEND) moves *offset to the end first, atomically. EPIPE:
+  // Writes from src. Streams (seekable() is false) may take less than all: a blocking write(2) goes
+  // on with the rest, waiting for EPOLLOUT on EAGAIN. O_APPEND (or RWF_APPEND) moves *offset to the end first, atomically. EPIPE:
   // the caller raises SIGPIPE.
   virtual base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) {
     return abi::Errno::kEINVAL;
@@ -102,6 +103,12 @@ class File : public base::RefCounted {
   // "anon_inode:[eventpoll]".
   virtual std::string description() { return ""; }
 
+  // Epoll instances that watch this file, which own no reference to it (sentry/fs/anon/epoll).
+  // The hook takes the file off all of them while it is still whole; called before destruction if
+  // epoll_watched is set.
+  mutable std::atomic<bool> epoll_watched{false};
+  static inline void (*epoll_release_hook)(const File* f) = nullptr;
+
   // A tag for downcasts: &SomeClass::kKind. RTTI is off.
   virtual const void* kind() const { return nullptr; }
 
@@ -112,6 +119,12 @@ class File : public base::RefCounted {
 
   // F_SETOWN, F_SETSIG (fasync); guarded by the file owner table in sentry/kernel.
   std::atomic<int32_t> owner_type{0}, owner_pid{0}, owner_sig{0};
+
+ protected:
+  void LastRef() const override {
+    if (epoll_watched.load(std::memory_order_acquire)) epoll_release_hook(this);
+    delete this;
+  }
 
  private:
   Path path_;

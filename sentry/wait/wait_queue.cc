@@ -48,8 +48,20 @@ int WaitQueue::WakeN(uint32_t ready, int n) {
   // before, or we see the listener.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (count_.load(std::memory_order_relaxed) == 0) return 0;
-  int woken = 0;
   base::MutexLock lock(mu_);
+  return WakeLocked(ready, n);
+}
+
+void WaitQueue::WakeNested(uint32_t ready) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (count_.load(std::memory_order_relaxed) == 0) return;
+  mu_.Lock(true);
+  WakeLocked(ready, 1);
+  mu_.Unlock(true);
+}
+
+int WaitQueue::WakeLocked(uint32_t ready, int n) {
+  int woken = 0;
   for (WaitEntry* e = head_; e != nullptr;) {
     WaitEntry* next = e->next_;
     if ((e->mask_ & ready) != 0 && e->OnReady(ready) && e->exclusive_ && ++woken == n) break;

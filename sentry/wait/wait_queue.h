@@ -48,12 +48,17 @@ class WaitQueue {
   void Remove(WaitEntry* e);
   // After the object's state changed. Cheap when nobody listens (one atomic load).
   void Wake(uint32_t ready);
+  // As Wake, from within a callback of another queue (an epoll instance inside another one). The
+  // queues form no cycle: epoll_ctl refuses those.
+  void WakeNested(uint32_t ready) NO_THREAD_SAFETY_ANALYSIS;
   // All shared listeners, and at most n exclusive ones in order of arrival; returns how many of
   // those consumed it.
   int WakeN(uint32_t ready, int n);
   bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
  private:
+  int WakeLocked(uint32_t ready, int n) REQUIRES_LOCK(mu_);
+
   base::Mutex<base::LockClass::kWaitQueue> mu_;
   std::atomic<uint32_t> count_{0};
   WaitEntry* head_ GUARDED_BY(mu_) = nullptr;
