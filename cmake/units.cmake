@@ -31,3 +31,8 @@ moat_unit(sentry/socket/unix NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/fs/proc NO_EXCEPTIONS DEPS sentry/kernel sentry/socket/unix sentry/fs/devpts)
 moat_unit(sentry/fs/sys NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/loader NO_EXCEPTIONS DEPS sentry/kernel)
+moat_unit(syscalls/linux NO_EXCEPTIONS DEPS syscalls/table sentry/kernel sentry/fs/pipe sentry/fs/anon sentry/fs/inotify sentry/fs/tmpfs
+          sentry/fs/devpts sentry/socket/unix)
+# What programs link: dispatch.cc refers to the handlers weakly, so the library must come in whole.
+add_library(syscalls_linux_whole INTERFACE)
+target_link_libraries(syscalls_linux_whole INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,syscalls_linux>)
