@@ -31,6 +31,11 @@
 #include "platform/base/result.h"
 #include "platform/base/status.h"
 
+// Newer than the headers of Debian 12.
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
 namespace host {
 
 // Whether host_calls.def has a row for a system call.

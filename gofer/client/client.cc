@@ -1,0 +1,408 @@
+#include "gofer/client/client.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "platform/base/log.h"
+#include "platform/host/host.h"
+
+namespace gofer {
+
+namespace {
+
+constexpr size_t kForgetBatch = 64;
+
+void PutTarget(wire::Writer& out, Target t) {
+  out.Put(t.node);
+  out.String(t.name);
+}
+
+void PutChild(wire::Writer& out, wire::NodeId dir, std::string_view name) {
+  out.Put(dir);
+  out.String(name);
+}
+
+}  // namespace
+
+// One request and its reply, in the client's buffer. Use: build with out(), Send(), read with in(), and Finish().
+class SCOPED_CAPABILITY Client::Call {
+ public:
+  Call(Client& c, wire::Op op) ACQUIRE_LOCK(c.mu_)
+      : c_(c), lock_(c.mu_), out_({c.buffer_.get(), wire::kMaxMessage}) {
+    id_ = c_.next_id_++;
+    c_.SendForgetsLocked(kForgetBatch);
+    out_.Put(wire::RequestHeader{.op = static_cast<uint32_t>(op), .id = id_});
+  }
+  ~Call() RELEASE_LOCK() {}
+
+  wire::Writer& out() { return out_; }
+  wire::Reader& in() { return in_; }
+  base::UniqueFd& fd() { return fd_; }
+
+  // Sends and waits for the answer; the answer's error, if it is one.
+  base::Result<void> Send() NO_THREAD_SAFETY_ANALYSIS {
+    if (c_.dead()) return abi::Errno::kEIO;
+    // Callers bound what they put; a name that is too long would be the only way here.
+    if (!out_.ok()) return abi::Errno::kENAMETOOLONG;
+    long r;
+    do {
+      r = host::SendWithFds(c_.socket_.get(), c_.buffer_.get(), out_.size(), {}, 0);
+    } while (r == -EINTR);
+    if (r < 0) return Die("send", r);
+    size_t n_fds = 0;
+    do {
+      r = host::RecvWithFds(c_.socket_.get(), c_.buffer_.get(), wire::kMaxMessage, {&fd_, 1},
+                            &n_fds, 0);
+    } while (r == -EINTR);
+    if (r <= 0) return Die("receive", r);
+    in_ = wire::Reader({c_.buffer_.get(), static_cast<size_t>(r)});
+    auto header = in_.Get<wire::ReplyHeader>();
+    if (!in_.ok() || header.id != id_ || header.fds != n_fds || header.error < 0) {
+      return Die("reply", -EPROTO);
+    }
+    if (header.error != 0) {
+      if (in_.left() != 0 || n_fds != 0) return Die("reply", -EPROTO);
+      return host::HostToGuest(header.error);
+    }
+    return {};
+  }
+  // EIO unless the reply was read exactly and well.
+  base::Result<void> Finish(bool well = true) {
+    if (!well || !in_.Done()) return Die("reply", -EPROTO);
+    return {};
+  }
+
+ private:
+  base::Result<void> Die(const char* what, long error) {
+    if (!c_.dead_.exchange(true)) LOG_WARNING("gofer: %s: %ld; the mounts are lost", what, error);
+    fd_.reset();
+    return abi::Errno::kEIO;
+  }
+
+  Client& c_;
+  base::MutexLock<base::LockClass::kGofer> lock_;
+  uint32_t id_;
+  wire::Writer out_;
+  wire::Reader in_{{}};
+  base::UniqueFd fd_;
+};
+
+Client::Client(base::UniqueFd socket)
+    : socket_(std::move(socket)),
+      buffer_(std::make_unique_for_overwrite<uint8_t[]>(wire::kMaxMessage)) {}
+
+Client::~Client() = default;
+
+base::Result<Attached> Client::Attach(uint32_t mount) {
+  Call call(*this, wire::Op::kAttach);
+  call.out().Put(mount);
+  TRY(call.Send());
+  auto r = call.in().Get<wire::AttachReply>();
+  TRY(call.Finish());
+  return Attached{.node = r.node,
+                  .read_only = (r.flags & wire::kMountReadOnly) != 0,
+                  .shared = (r.flags & wire::kMountShared) != 0,
+                  .attr = r.attr};
+}
+
+bool DecodeWalk(wire::Reader& in, size_t names, WalkResult* out) {
+  auto head = in.Get<wire::WalkReplyHead>();
+  if (!in.ok() || head.count > names || head.error < 0 ||
+      head.stop > static_cast<uint32_t>(wire::WalkStop::kError)) {
+    return false;
+  }
+  out->stop = static_cast<wire::WalkStop>(head.stop);
+  if ((out->stop == wire::WalkStop::kDone) ? head.count != names : false) return false;
+  if ((out->stop == wire::WalkStop::kMissing || out->stop == wire::WalkStop::kError) &&
+      head.count == names) {
+    return false;
+  }
+  if ((out->stop == wire::WalkStop::kSymlink || out->stop == wire::WalkStop::kNotDirectory) &&
+      head.count == 0) {
+    return false;
+  }
+  if (out->stop == wire::WalkStop::kError) {
+    if (head.error == 0) return false;
+    out->error = host::HostToGuest(head.error);
+  }
+  out->entries.reserve(head.count);
+  for (uint32_t i = 0; i < head.count; i++) out->entries.push_back(in.Get<wire::WalkEntry>());
+  out->link_target = in.String(wire::kMaxLinkTarget);
+  return in.ok();
+}
+
+base::Result<WalkResult> Client::Walk(wire::NodeId dir, std::span<const std::string_view> names) {
+  Call call(*this, wire::Op::kWalk);
+  call.out().Put(dir);
+  call.out().Put(static_cast<uint32_t>(names.size()));
+  for (std::string_view n : names) call.out().String(n);
+  TRY(call.Send());
+  WalkResult result;
+  bool well = DecodeWalk(call.in(), names.size(), &result);
+  TRY(call.Finish(well));
+  return result;
+}
+
+base::Result<wire::Attr> Client::Getattr(Target target) {
+  Call call(*this, wire::Op::kGetattr);
+  PutTarget(call.out(), target);
+  TRY(call.Send());
+  auto attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish());
+  return attr;
+}
+
+base::Result<wire::Attr> Client::Setattr(Target target, const wire::SetattrArgs& args) {
+  Call call(*this, wire::Op::kSetattr);
+  PutTarget(call.out(), target);
+  call.out().Put(args);
+  TRY(call.Send());
+  auto attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish());
+  return attr;
+}
+
+base::Result<Opened> Client::Open(Target target, uint32_t flags) {
+  Call call(*this, wire::Op::kOpen);
+  PutTarget(call.out(), target);
+  call.out().Put(flags);
+  TRY(call.Send());
+  Opened opened;
+  opened.attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish(call.fd().valid()));
+  opened.fd = std::move(call.fd());
+  return opened;
+}
+
+base::Result<Opened> Client::Create(wire::NodeId dir, std::string_view name,
+                                    const wire::CreateArgs& args) {
+  Call call(*this, wire::Op::kCreate);
+  PutChild(call.out(), dir, name);
+  call.out().Put(args);
+  TRY(call.Send());
+  auto reply = call.in().Get<wire::CreateReply>();
+  TRY(call.Finish(call.fd().valid()));
+  Opened opened;
+  opened.created = reply.created != 0;
+  opened.attr = reply.attr;
+  opened.fd = std::move(call.fd());
+  return opened;
+}
+
+base::Result<wire::WalkEntry> Client::Mkdir(wire::NodeId dir, std::string_view name,
+                                            const wire::OwnerMode& args) {
+  Call call(*this, wire::Op::kMkdir);
+  PutChild(call.out(), dir, name);
+  call.out().Put(args);
+  TRY(call.Send());
+  auto entry = call.in().Get<wire::WalkEntry>();
+  TRY(call.Finish());
+  return entry;
+}
+
+base::Result<wire::Attr> Client::Symlink(wire::NodeId dir, std::string_view name,
+                                         const wire::OwnerMode& args,
+                                         std::string_view link_target) {
+  Call call(*this, wire::Op::kSymlink);
+  PutChild(call.out(), dir, name);
+  call.out().Put(args);
+  call.out().String(link_target);
+  TRY(call.Send());
+  auto attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish());
+  return attr;
+}
+
+base::Result<wire::Attr> Client::Link(Target from, wire::NodeId dir, std::string_view name) {
+  Call call(*this, wire::Op::kLink);
+  PutTarget(call.out(), from);
+  PutChild(call.out(), dir, name);
+  TRY(call.Send());
+  auto attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish());
+  return attr;
+}
+
+base::Result<wire::Attr> Client::Mknod(wire::NodeId dir, std::string_view name,
+                                       const wire::OwnerMode& args) {
+  Call call(*this, wire::Op::kMknod);
+  PutChild(call.out(), dir, name);
+  call.out().Put(args);
+  TRY(call.Send());
+  auto attr = call.in().Get<wire::Attr>();
+  TRY(call.Finish());
+  return attr;
+}
+
+base::Result<wire::NodeId> Client::Unlink(wire::NodeId dir, std::string_view name,
+                                          uint32_t flags) {
+  Call call(*this, wire::Op::kUnlink);
+  PutChild(call.out(), dir, name);
+  call.out().Put(flags);
+  TRY(call.Send());
+  auto node = call.in().Get<wire::NodeId>();
+  TRY(call.Finish());
+  return node;
+}
+
+base::Result<wire::NodeId> Client::Rename(wire::NodeId from_dir, std::string_view from,
+                                          wire::NodeId to_dir, std::string_view to,
+                                          uint32_t flags, bool pin) {
+  Call call(*this, wire::Op::kRename);
+  PutChild(call.out(), from_dir, from);
+  PutChild(call.out(), to_dir, to);
+  call.out().Put(flags);
+  call.out().Put(uint32_t{pin});
+  TRY(call.Send());
+  auto node = call.in().Get<wire::NodeId>();
+  TRY(call.Finish());
+  return node;
+}
+
+base::Result<std::string> Client::Readlink(Target target) {
+  Call call(*this, wire::Op::kReadlink);
+  PutTarget(call.out(), target);
+  TRY(call.Send());
+  std::string link(call.in().String(wire::kMaxLinkTarget));
+  TRY(call.Finish());
+  return link;
+}
+
+bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out) {
+  auto head = in.Get<wire::ReaddirHead>();
+  if (!in.ok() || head.count > in.left() / sizeof(wire::DirEntry) || head.end > 1) return false;
+  out->end = head.end != 0;
+  // A batch that neither ends nor goes on would be asked for again for ever.
+  if (head.count == 0 && !out->end) return false;
+  out->entries.reserve(head.count);
+  for (uint32_t i = 0; i < head.count; i++) {
+    auto e = in.Get<wire::DirEntry>();
+    std::string_view name = in.String(wire::kMaxName);
+    if (!in.ok() || name.empty() || name.find('/') != name.npos || name.find('\0') != name.npos) {
+      return false;
+    }
+    out->entries.push_back({.name = std::string(name),
+                            .cookie = e.cookie,
+                            .type = static_cast<uint8_t>(e.type),
+                            .attr = e.attr});
+  }
+  return in.ok();
+}
+
+base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie,
+                                             size_t max_bytes) {
+  Call call(*this, wire::Op::kReaddir);
+  call.out().Put(dir);
+  call.out().Put(cookie);
+  call.out().Put(static_cast<uint32_t>(max_bytes));
+  TRY(call.Send());
+  DirectoryBatch batch;
+  bool well = DecodeReaddir(call.in(), &batch);
+  TRY(call.Finish(well));
+  return batch;
+}
+
+base::Result<wire::Statfs> Client::Statfs(wire::NodeId node) {
+  Call call(*this, wire::Op::kStatfs);
+  call.out().Put(node);
+  TRY(call.Send());
+  auto st = call.in().Get<wire::Statfs>();
+  TRY(call.Finish());
+  return st;
+}
+
+base::Result<void> Client::Fsync(Target target, bool data_only) {
+  Call call(*this, wire::Op::kFsync);
+  PutTarget(call.out(), target);
+  call.out().Put(uint32_t{data_only});
+  TRY(call.Send());
+  return call.Finish();
+}
+
+base::Result<void> Client::SyncFs(wire::NodeId node) {
+  Call call(*this, wire::Op::kSyncFs);
+  call.out().Put(node);
+  TRY(call.Send());
+  return call.Finish();
+}
+
+base::Result<std::vector<uint8_t>> Client::GetXattr(Target target, std::string_view name) {
+  Call call(*this, wire::Op::kGetXattr);
+  PutTarget(call.out(), target);
+  call.out().String(name);
+  TRY(call.Send());
+  std::span<const uint8_t> b = call.in().Blob(wire::kMaxXattrValue);
+  std::vector<uint8_t> value(b.begin(), b.end());
+  TRY(call.Finish());
+  return value;
+}
+
+base::Result<void> Client::SetXattr(Target target, std::string_view name,
+                                    std::span<const uint8_t> value, uint32_t flags) {
+  Call call(*this, wire::Op::kSetXattr);
+  PutTarget(call.out(), target);
+  call.out().String(name);
+  call.out().Put(flags);
+  call.out().Blob(value);
+  TRY(call.Send());
+  return call.Finish();
+}
+
+base::Result<std::string> Client::ListXattr(Target target) {
+  Call call(*this, wire::Op::kListXattr);
+  PutTarget(call.out(), target);
+  TRY(call.Send());
+  std::span<const uint8_t> b = call.in().Blob(wire::kMaxXattrValue);
+  std::string names(b.begin(), b.end());
+  TRY(call.Finish());
+  return names;
+}
+
+base::Result<void> Client::RemoveXattr(Target target, std::string_view name) {
+  Call call(*this, wire::Op::kRemoveXattr);
+  PutTarget(call.out(), target);
+  call.out().String(name);
+  TRY(call.Send());
+  return call.Finish();
+}
+
+base::Result<void> Client::Flush() {
+  Call call(*this, wire::Op::kFlush);
+  TRY(call.Send());
+  return call.Finish();
+}
+
+void Client::Forget(wire::NodeId node, uint64_t count) {
+  if (node == wire::kNoNode || count == 0) return;
+  base::MutexLock lock(forget_mu_);
+  forgets_.push_back({.node = node, .count = count});
+}
+
+void Client::SendForgets() {
+  base::MutexLock lock(mu_);
+  SendForgetsLocked(1);
+}
+
+void Client::SendForgetsLocked(size_t least) {
+  std::vector<wire::ForgetEntry> batch;
+  {
+    base::MutexLock lock(forget_mu_);
+    if (forgets_.size() < least) return;
+    batch.swap(forgets_);
+  }
+  for (size_t at = 0; at < batch.size() && !dead(); at += wire::kMaxForget) {
+    std::span<const wire::ForgetEntry> part(batch.data() + at,
+                                            std::min(batch.size() - at, wire::kMaxForget));
+    wire::Writer out({buffer_.get(), wire::kMaxMessage});
+    out.Put(wire::RequestHeader{.op = static_cast<uint32_t>(wire::Op::kForget), .id = 0});
+    out.Put(static_cast<uint32_t>(part.size()));
+    out.Bytes(part.data(), part.size_bytes());
+    long r;
+    do {
+      r = host::SendWithFds(socket_.get(), buffer_.get(), out.size(), {}, 0);
+    } while (r == -EINTR);
+    if (r < 0) dead_.store(true);
+  }
+}
+
+}  // namespace gofer

@@ -1,0 +1,125 @@
+// The sentry's end of the gofer protocol: one typed call per message, thread-safe, synchronous. Errors are the host's errnos as
+// the gofer got them; EIO once the gofer is gone or sent nonsense (then every later call fails the same way, at once).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gofer/wire/messages.h"
+#include "platform/base/fd.h"
+#include "platform/base/mutex.h"
+#include "platform/base/result.h"
+
+namespace gofer {
+
+// An object: `name` in the directory `node`, or the node itself if name is empty.
+struct Target {
+  wire::NodeId node = wire::kNoNode;
+  std::string_view name;
+};
+
+struct Attached {
+  wire::NodeId node;
+  bool read_only;
+  bool shared;
+  wire::Attr attr;
+};
+
+struct WalkResult {
+  wire::WalkStop stop = wire::WalkStop::kDone;
+  base::Error error = abi::Errno::kOk;  // of kError
+  // One per resolved name. The caller owns a reference of each node in it.
+  std::vector<wire::WalkEntry> entries;
+  std::string link_target;  // of kSymlink
+};
+
+struct Opened {
+  base::UniqueFd fd;
+  bool created = false;
+  wire::Attr attr;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  uint64_t cookie;
+  uint8_t type;  // DT_*
+  wire::Attr attr;  // mode 0: only ino is known
+};
+
+struct DirectoryBatch {
+  std::vector<DirectoryEntry> entries;
+  bool end = false;
+};
+
+class Client {
+ public:
+  explicit Client(base::UniqueFd socket);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  base::Result<Attached> Attach(uint32_t mount);
+  // At most wire::kMaxWalkNames names, none of them empty, "." or "..".
+  base::Result<WalkResult> Walk(wire::NodeId dir, std::span<const std::string_view> names);
+  base::Result<wire::Attr> Getattr(Target target);
+  base::Result<wire::Attr> Setattr(Target target, const wire::SetattrArgs& args);
+  base::Result<Opened> Open(Target target, uint32_t flags);
+  base::Result<Opened> Create(wire::NodeId dir, std::string_view name,
+                              const wire::CreateArgs& args);
+  base::Result<wire::WalkEntry> Mkdir(wire::NodeId dir, std::string_view name,
+                                      const wire::OwnerMode& args);
+  base::Result<wire::Attr> Symlink(wire::NodeId dir, std::string_view name,
+                                   const wire::OwnerMode& args, std::string_view link_target);
+  base::Result<wire::Attr> Link(Target from, wire::NodeId dir, std::string_view name);
+  base::Result<wire::Attr> Mknod(wire::NodeId dir, std::string_view name,
+                                 const wire::OwnerMode& args);
+  // The node of the removed object if flags ask for it (kUnlinkPin) and it could be kept.
+  base::Result<wire::NodeId> Unlink(wire::NodeId dir, std::string_view name, uint32_t flags);
+  base::Result<wire::NodeId> Rename(wire::NodeId from_dir, std::string_view from,
+                                    wire::NodeId to_dir, std::string_view to, uint32_t flags,
+                                    bool pin);
+  base::Result<std::string> Readlink(Target target);
+  base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie,
+                                       size_t max_bytes = wire::kMaxMessage);
+  base::Result<wire::Statfs> Statfs(wire::NodeId node);
+  base::Result<void> Fsync(Target target, bool data_only);
+  base::Result<void> SyncFs(wire::NodeId node);
+  base::Result<std::vector<uint8_t>> GetXattr(Target target, std::string_view name);
+  base::Result<void> SetXattr(Target target, std::string_view name, std::span<const uint8_t> value,
+                              uint32_t flags);
+  // Names, each ended by NUL.
+  base::Result<std::string> ListXattr(Target target);
+  base::Result<void> RemoveXattr(Target target, std::string_view name);
+  base::Result<void> Flush();
+
+  // Gives a reference back: it is sent along with others later (before the next request once enough have gathered).
+  void Forget(wire::NodeId node, uint64_t count = 1);
+  // Sends what has been forgotten so far.
+  void SendForgets();
+
+  bool dead() const { return dead_.load(std::memory_order_relaxed); }
+
+ private:
+  class Call;
+  // If at least so many have gathered.
+  void SendForgetsLocked(size_t least) REQUIRES_LOCK(mu_);
+
+  const base::UniqueFd socket_;
+  std::atomic<bool> dead_{false};
+  base::Mutex<base::LockClass::kGofer> mu_;  // one request at a time
+  uint32_t next_id_ GUARDED_BY(mu_) = 1;
+  std::unique_ptr<uint8_t[]> buffer_ GUARDED_BY(mu_);  // of kMaxMessage bytes
+  base::Mutex<base::LockClass::kLeaf> forget_mu_;
+  std::vector<wire::ForgetEntry> forgets_ GUARDED_BY(forget_mu_);
+};
+
+// Decoders of reply bodies, apart for tests and fuzzing: false if the body is not one.
+bool DecodeWalk(wire::Reader& in, size_t names, WalkResult* out);
+bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out);
+
+}  // namespace gofer

@@ -1,0 +1,66 @@
+// LLVMFuzzerTestOneInput feeds replies to the client's decoders; here with random bytes and damaged valid ones.
+#include <random>
+#include <vector>
+
+#include "gofer/client/client.h"
+#ifndef MOAT_FUZZER
+#include <gtest/gtest.h>
+#endif
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  gofer::wire::Reader walk({data + 1, size - 1});
+  gofer::WalkResult walked;
+  if (gofer::DecodeWalk(walk, data[0], &walked) && walked.entries.size() > data[0]) abort();
+  gofer::wire::Reader readdir({data + 1, size - 1});
+  gofer::DirectoryBatch batch;
+  if (gofer::DecodeReaddir(readdir, &batch)) {
+    for (const auto& e : batch.entries) {
+      if (e.name.empty() || e.name.find('/') != e.name.npos) abort();
+    }
+  }
+  return 0;
+}
+
+#ifndef MOAT_FUZZER
+namespace gofer {
+namespace {
+
+TEST(Fuzz, RandomReplies) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; i++) {
+    std::vector<uint8_t> input(1 + random() % 600);
+    for (uint8_t& b : input) b = random() % 4 == 0 ? random() % 8 : 0;
+    LLVMFuzzerTestOneInput(input.data(), input.size());
+  }
+}
+
+TEST(Fuzz, DamagedReplies) {
+  std::mt19937 random(2);
+  for (int i = 0; i < 20000; i++) {
+    uint8_t buffer[2048];
+    buffer[0] = random() % 5;
+    wire::Writer w({buffer + 1, sizeof(buffer) - 1});
+    if (random() % 2 == 0) {
+      auto count = static_cast<uint32_t>(random() % 5);
+      w.Put(wire::WalkReplyHead{.count = count, .stop = static_cast<uint32_t>(random() % 6)});
+      for (uint32_t k = 0; k < count; k++) w.Put(wire::WalkEntry{});
+      w.String("target");
+    } else {
+      auto count = static_cast<uint32_t>(random() % 5);
+      w.Put(wire::ReaddirHead{.count = count, .end = static_cast<uint32_t>(random() % 2)});
+      for (uint32_t k = 0; k < count; k++) {
+        w.Put(wire::DirEntry{});
+        w.String("name");
+      }
+    }
+    size_t size = 1 + w.size();
+    if (random() % 2 == 0) buffer[random() % size] ^= 1u << random() % 8;
+    if (random() % 4 == 0) size = 1 + random() % size;
+    LLVMFuzzerTestOneInput(buffer, size);
+  }
+}
+
+}  // namespace
+}  // namespace gofer
+#endif

@@ -1,0 +1,376 @@
+// Handlers that find and read: walk, attributes, open, links, directories.
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "gofer/server/attr.h"
+#include "gofer/server/server.h"
+#include "gofer/server/stream.h"
+#include "platform/host/file_calls.h"
+
+namespace gofer {
+
+namespace {
+
+constexpr size_t kMaxStreams = 4;
+constexpr size_t kDirentBuffer = 32 << 10;
+
+// linux_dirent64, getdents64(2): the name follows.
+struct Dirent64 {
+  uint64_t ino;
+  uint64_t off;
+  uint16_t reclen;
+  uint8_t type;
+};
+constexpr size_t kDirentName = 19;
+
+}  // namespace
+
+int Server::OpenAt(int dir, const char* name, int flags, uint32_t mode) {
+  int r = host::OpenBeneath(dir, name, flags, mode);
+  if (r == -EMFILE && nodes_.Evict(64)) r = host::OpenBeneath(dir, name, flags, mode);
+  return r;
+}
+
+int Server::Step(Node* dir, int dir_fd, const char* name, bool expect_directory,
+                 wire::WalkEntry* entry, Node** node) {
+  *node = nullptr;
+  struct statx st;
+  base::UniqueFd fd;
+  if (expect_directory) {
+    int r = OpenAt(dir_fd, name, O_PATH | O_DIRECTORY, 0);
+    if (r >= 0) {
+      fd.reset(r);
+      if (r = host::Statx(fd.get(), "", &st); r < 0) return r;
+    } else if (r != -ENOTDIR && r != -ELOOP) {
+      return r;
+    }
+  }
+  if (!fd) {
+    if (int r = host::Statx(dir_fd, name, &st); r < 0) return r;
+  }
+  AttrOf(st, &entry->attr);
+  entry->node = wire::kNoNode;
+  if (!S_ISDIR(st.stx_mode)) return 0;
+  Node* n = nodes_.FindObject(dir->mount, entry->attr.dev, entry->attr.ino);
+  if (n != nullptr) {
+    if (n->parent != dir || n->name != name) nodes_.Moved(n, dir, name);
+    n->references++;
+  } else {
+    if (!fd) {
+      int r = OpenAt(dir_fd, name, O_PATH | O_DIRECTORY, 0);
+      if (r < 0) return r;
+      fd.reset(r);
+      if (dir->mount->shared) {
+        // Somebody may have put another directory there in between.
+        if (r = host::Statx(fd.get(), "", &st); r < 0) return r;
+        AttrOf(st, &entry->attr);
+      }
+    }
+    n = nodes_.Add(dir->mount, std::move(fd), true, entry->attr.dev, entry->attr.ino, dir, name);
+    if (n == nullptr) return -ENOMEM;
+  }
+  entry->node = n->id;
+  *node = n;
+  return 0;
+}
+
+int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+  Node* dir;
+  if (int r = ReadNode(in, &dir); r < 0) return r;
+  auto count = in.Get<uint32_t>();
+  if (!in.ok() || count == 0 || count > wire::kMaxWalkNames) return in.Fail(), -EPROTO;
+  // The whole message is checked before anything is done.
+  wire::Reader names = in;
+  char name[wire::kMaxName + 1];
+  for (uint32_t i = 0; i < count; i++) {
+    if (int r = ReadName(in, name); r < 0) return r;
+  }
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  if (!dir->directory) return -ENOTDIR;
+  int fd = nodes_.Fd(dir);
+  if (fd < 0) return fd;
+
+  size_t head_at = out.size();
+  wire::WalkReplyHead head = {};
+  out.Put(head);
+  char target[wire::kMaxLinkTarget + 1];
+  size_t target_size = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    (void)ReadName(names, name);
+    wire::WalkEntry entry;
+    Node* next;
+    int r = Step(dir, fd, name, i + 1 < count, &entry, &next);
+    if (r < 0) {
+      head.stop = static_cast<uint32_t>(r == -ENOENT ? wire::WalkStop::kMissing
+                                                     : wire::WalkStop::kError);
+      head.error = -r;
+      break;
+    }
+    if (S_ISLNK(entry.attr.mode)) {
+      int64_t n = host::Readlinkat(fd, name, target, sizeof(target));
+      if (n < 0 || static_cast<size_t>(n) > wire::kMaxLinkTarget) {
+        head.stop = static_cast<uint32_t>(wire::WalkStop::kError);
+        head.error = n < 0 ? static_cast<int>(-n) : ENAMETOOLONG;
+        break;
+      }
+      target_size = static_cast<size_t>(n);
+      head.stop = static_cast<uint32_t>(wire::WalkStop::kSymlink);
+      head.count++;
+      out.Put(entry);
+      break;
+    }
+    head.count++;
+    out.Put(entry);
+    if (i + 1 == count) break;
+    if (next == nullptr) {
+      head.stop = static_cast<uint32_t>(wire::WalkStop::kNotDirectory);
+      break;
+    }
+    dir = next;
+    fd = nodes_.Fd(dir);
+    if (fd < 0) {
+      head.stop = static_cast<uint32_t>(wire::WalkStop::kError);
+      head.error = -fd;
+      break;
+    }
+  }
+  out.String({target, target_size});
+  out.Patch(head_at, head);
+  return 0;
+}
+
+int Server::Getattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+  At at;
+  if (int r = ReadTarget(in, &at); r < 0) return r;
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  struct statx st;
+  if (int r = host::Statx(at.fd, at.name, &st); r < 0) return r;
+  wire::Attr attr;
+  AttrOf(st, &attr);
+  out.Put(attr);
+  return 0;
+}
+
+int Server::OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::UniqueFd* fd) {
+  struct statx st;
+  if (int r = host::Statx(at.fd, at.name, &st); r < 0) return r;
+  if (S_ISDIR(st.stx_mode)) return -EISDIR;
+  if (S_ISLNK(st.stx_mode)) return -ELOOP;
+  if (!S_ISREG(st.stx_mode)) return -ENXIO;
+  bool write = (flags & wire::kOpenWrite) != 0;
+  if (write && at.node->mount->read_only) return -EROFS;
+  // A file that lost its name can't be opened again without /proc.
+  if (at.name[0] == 0) return -ESTALE;
+  int access = !write ? O_RDONLY : (flags & wire::kOpenRead) != 0 ? O_RDWR : O_WRONLY;
+  // O_NONBLOCK: should a FIFO or a device have taken the place of the file, this must not wait for it.
+  int r = OpenAt(at.fd, at.name,
+                 access | O_NONBLOCK | ((flags & wire::kOpenTruncate) != 0 ? O_TRUNC : 0), 0);
+  if (r < 0) return r;
+  base::UniqueFd opened(r);
+  if (r = host::Statx(opened.get(), "", &st); r < 0) return r;
+  if (!S_ISREG(st.stx_mode)) return -ESTALE;
+  AttrOf(st, attr);
+  *fd = std::move(opened);
+  return 0;
+}
+
+int Server::Open(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
+  At at;
+  int resolved = ReadTarget(in, &at);
+  auto flags = in.Get<uint32_t>();
+  if (!in.Done() || (flags & ~(wire::kOpenRead | wire::kOpenWrite | wire::kOpenTruncate)) != 0 ||
+      (flags & (wire::kOpenRead | wire::kOpenWrite)) == 0 ||
+      ((flags & wire::kOpenTruncate) != 0 && (flags & wire::kOpenWrite) == 0)) {
+    return in.Fail(), -EPROTO;
+  }
+  if (resolved < 0) return resolved;
+  wire::Attr attr;
+  if (int r = OpenRegular(at, flags, &attr, fd); r < 0) return r;
+  out.Put(attr);
+  return 0;
+}
+
+int Server::Readlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+  At at;
+  if (int r = ReadTarget(in, &at); r < 0) return r;
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  char target[wire::kMaxLinkTarget + 1];
+  int64_t n = host::Readlinkat(at.fd, at.name, target, sizeof(target));
+  // readlinkat(2) with an empty name says ENOENT for what is no link.
+  if (n < 0) return at.name[0] == 0 && n == -ENOENT ? -EINVAL : static_cast<int>(n);
+  if (static_cast<size_t>(n) > wire::kMaxLinkTarget) return -ENAMETOOLONG;
+  out.String({target, static_cast<size_t>(n)});
+  return 0;
+}
+
+Server::Stream* Server::StreamFor(Node* node, uint64_t cookie, int* error) {
+  auto it = std::find_if(streams_.begin(), streams_.end(), [&](const auto& s) {
+    return s->id == node->id && s->cookie == cookie;
+  });
+  if (it != streams_.end()) {
+    std::rotate(it, it + 1, streams_.end());
+    return streams_.back().get();
+  }
+  int dir = nodes_.Fd(node);
+  if (dir < 0) return *error = dir, nullptr;
+  int fd = OpenAt(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return *error = fd, nullptr;
+  auto s = std::make_unique<Stream>();
+  s->id = node->id;
+  s->fd.reset(fd);
+  s->cookie = cookie;
+  if (cookie != 0) {
+    if (int64_t r = host::Lseek(fd, static_cast<int64_t>(cookie), SEEK_SET); r < 0) {
+      return *error = static_cast<int>(r), nullptr;
+    }
+  }
+  if (streams_.size() == kMaxStreams) streams_.erase(streams_.begin());
+  streams_.push_back(std::move(s));
+  return streams_.back().get();
+}
+
+int Server::Readdir(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+  Node* node;
+  if (int r = ReadNode(in, &node); r < 0) return r;
+  auto cookie = in.Get<uint64_t>();
+  size_t max = in.Get<uint32_t>();
+  constexpr size_t kLargest = sizeof(wire::DirEntry) + sizeof(uint16_t) + wire::kMaxName;
+  if (!in.Done() || max < kLargest) return in.Fail(), -EPROTO;
+  if (!node->directory) return -ENOTDIR;
+  if (cookie > INT64_MAX) return -EINVAL;
+  int error = 0;
+  Stream* s = StreamFor(node, cookie, &error);
+  if (s == nullptr) return error;
+
+  size_t head_at = out.size();
+  wire::ReaddirHead head = {};
+  out.Put(head);
+  max = std::min(max, out.left());
+  size_t start = out.size();
+  dirents_.resize(kDirentBuffer);
+  bool full = false;
+  while (!full) {
+    int64_t n = host::Getdents64(s->fd.get(), dirents_.data(), dirents_.size());
+    if (n < 0 && head.count == 0) {
+      streams_.pop_back();
+      return static_cast<int>(n);
+    }
+    if (n <= 0) {
+      head.end = n == 0;
+      break;
+    }
+    for (int64_t pos = 0; pos < n;) {
+      Dirent64 d;
+      std::memcpy(&d, dirents_.data() + pos, sizeof(d));
+      const char* name = dirents_.data() + pos + kDirentName;
+      pos += d.reclen;
+      size_t length = std::strlen(name);
+      bool dots = length <= 2 && name[0] == '.' && (length == 1 || name[1] == '.');
+      if (!dots && length <= wire::kMaxName) {
+        if (max - (out.size() - start) < sizeof(wire::DirEntry) + sizeof(uint16_t) + length) {
+          full = true;
+          break;
+        }
+        wire::DirEntry e = {.cookie = d.off, .type = d.type, .reserved = 0, .attr = {}};
+        struct statx st;
+        int r = host::Statx(s->fd.get(), name, &st);
+        if (r == 0) {
+          AttrOf(st, &e.attr);
+        } else {
+          e.attr.ino = d.ino;
+        }
+        if (r != -ENOENT) {  // else it was removed just now
+          out.Put(e);
+          out.String({name, length});
+          head.count++;
+        }
+      }
+      s->cookie = d.off;
+    }
+    if (full) {
+      // What was read but not sent is read again next time.
+      int64_t r = host::Lseek(s->fd.get(), static_cast<int64_t>(s->cookie), SEEK_SET);
+      if (r < 0) s->cookie = UINT64_MAX;
+    }
+  }
+  if (head.end != 0) streams_.pop_back();
+  out.Patch(head_at, head);
+  return 0;
+}
+
+int Server::Statfs(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+  Node* node;
+  if (int r = ReadNode(in, &node); r < 0) return r;
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  int fd = nodes_.Fd(node);
+  if (fd < 0) return fd;
+  struct statfs st;
+  if (long r = host::Fstatfs(fd, &st); r < 0) return static_cast<int>(r);
+  uint64_t fsid;
+  static_assert(sizeof(fsid) == sizeof(st.f_fsid));
+  std::memcpy(&fsid, &st.f_fsid, sizeof(fsid));
+  out.Put(wire::Statfs{.type = static_cast<uint64_t>(st.f_type),
+                       .bsize = static_cast<uint64_t>(st.f_bsize),
+                       .blocks = st.f_blocks,
+                       .bfree = st.f_bfree,
+                       .bavail = st.f_bavail,
+                       .files = st.f_files,
+                       .ffree = st.f_ffree,
+                       .fsid = fsid,
+                       .namelen = static_cast<uint64_t>(st.f_namelen),
+                       .frsize = static_cast<uint64_t>(st.f_frsize)});
+  return 0;
+}
+
+int Server::OpenPlain(const At& at, base::UniqueFd* fd) {
+  struct statx st;
+  if (int r = host::Statx(at.fd, at.name, &st); r < 0) return r;
+  int r;
+  if (S_ISDIR(st.stx_mode)) {
+    r = OpenAt(at.fd, at.name[0] == 0 ? "." : at.name, O_RDONLY | O_DIRECTORY, 0);
+  } else if (!S_ISREG(st.stx_mode)) {
+    return -EOPNOTSUPP;
+  } else if (at.name[0] == 0) {
+    return -ESTALE;
+  } else {
+    r = OpenAt(at.fd, at.name, O_RDONLY | O_NONBLOCK, 0);
+    // Whom the file's mode lets write only.
+    if (r == -EACCES && !at.node->mount->read_only) {
+      r = OpenAt(at.fd, at.name, O_WRONLY | O_NONBLOCK, 0);
+    }
+  }
+  if (r < 0) return r;
+  fd->reset(r);
+  return 0;
+}
+
+int Server::Fsync(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+  At at;
+  int resolved = ReadTarget(in, &at);
+  auto data_only = in.Get<uint32_t>();
+  if (!in.Done() || data_only > 1) return in.Fail(), -EPROTO;
+  if (resolved < 0) return resolved;
+  base::UniqueFd opened;
+  if (int r = OpenPlain(at, &opened); r < 0) return r;
+  return static_cast<int>(data_only != 0 ? host::Fdatasync(opened.get())
+                                         : host::Fsync(opened.get()));
+}
+
+int Server::SyncFs(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+  Node* node;
+  if (int r = ReadNode(in, &node); r < 0) return r;
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  At at;
+  if (int r = Resolve(node, &at); r < 0) return r;
+  base::UniqueFd opened;
+  if (int r = OpenPlain(at, &opened); r < 0) return r;
+  return host::Syncfs(opened.get());
+}
+
+}  // namespace gofer
