@@ -1,0 +1,461 @@
+// The code that lives in guest processes: the zygote that creates them, and the signal handler in which a guest thread waits while
+// the sentry works for it. Freestanding and position-independent, no writable data: state is in the thread's slot (layout.h).
+// Nothing here is trusted. A guest may jump anywhere into it with any registers; what it can reach that way is what the host's
+// filter on guest processes allows (platform/stub/guest_filter.cc), and that must be harmless.
+
+#include "platform/stub/layout.h"
+
+namespace stub {
+namespace {
+
+// Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a libc.
+enum : long {
+  kSysMmap = 9,
+  kSysMprotect = 10,
+  kSysMunmap = 11,
+  kSysRtSigaction = 13,
+  kSysRtSigprocmask = 14,
+  kSysMremap = 25,
+  kSysSendto = 44,
+  kSysRecvmsg = 47,
+  kSysClone = 56,
+  kSysExit = 60,
+  kSysClose = 3,
+  kSysSigaltstack = 131,
+  kSysPrctl = 157,
+  kSysArchPrctl = 158,
+  kSysFutex = 202,
+  kSysExitGroup = 231,
+  kSysDup3 = 292,
+  kSysSeccomp = 317,
+  kSysCloseRange = 436,
+};
+constexpr int kEintr = 4;
+constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
+constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExec = 4;
+constexpr uint64_t kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
+constexpr uint64_t kMsgCmsgCloexec = 0x40000000;
+constexpr uint64_t kThreadFlags =
+    0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x100000 |
+    0x200000;  // VM FS FILES SIGHAND THREAD SYSVSEM PARENT_SETTID CHILD_CLEARTID
+constexpr uint64_t kChildFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEARTID SIGCHLD
+constexpr int kSigill = 4, kSigtrap = 5, kSigbus = 7, kSigfpe = 8, kSigsegv = 11, kSigsys = 31;
+constexpr uint32_t kAuditArchX8664 = 0xc000003e;
+
+inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+  long ret;
+  register uint64_t r10 __asm__("r10") = d;
+  register uint64_t r8 __asm__("r8") = e;
+  register uint64_t r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(ret)
+                   : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return ret;
+}
+inline uint64_t U(const volatile void* p) { return reinterpret_cast<uint64_t>(p); }
+[[noreturn]] inline void Die() {
+  for (;;) Call(kSysExitGroup, 127);
+}
+
+struct SigInfo {
+  int32_t signo, err, code, pad;
+  union {
+    struct {
+      uint64_t call_addr;
+      int32_t syscall;
+      uint32_t arch;
+    } sys;
+    uint64_t addr;
+  };
+};
+
+inline Channel* SlotOf(const void* p) { return reinterpret_cast<Channel*>(U(p) & ~(kSlotSize - 1)); }
+inline Channel* SlotAt(uint64_t index) { return reinterpret_cast<Channel*>(kSlots + index * kSlotSize); }
+inline uint32_t Load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+
+inline uint64_t ReadFs() {
+  uint64_t v;
+  __asm__ volatile("rdfsbase %0" : "=r"(v));
+  return v;
+}
+inline uint64_t ReadGs() {
+  uint64_t v;
+  __asm__ volatile("rdgsbase %0" : "=r"(v));
+  return v;
+}
+
+// Whether the bases can be read without a call: the sentry says so through this word of the zygote's page.
+struct ZygoteData {
+  uint32_t fsgsbase;
+  uint32_t ptrace;
+  uint32_t filter_len;
+  uint32_t pad;
+  uint64_t filter[512];  // sock_filter
+};
+inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
+constexpr uint64_t kZygoteStack = kZygoteData + kZygoteDataSize;
+
+void SetBases(const Channel* c) {
+  uint64_t fs = c->fs_base, gs = c->gs_base;
+  if (Data()->fsgsbase) {
+    __asm__ volatile("wrfsbase %0" ::"r"(fs));
+    __asm__ volatile("wrgsbase %0" ::"r"(gs));
+  } else {
+    Call(kSysArchPrctl, 0x1002, fs);
+    Call(kSysArchPrctl, 0x1001, gs);
+  }
+}
+
+// The bases as the guest left them. Without the instructions only the sentry changes them, so the slot is right already.
+inline void SaveBases(Channel* c) {
+  if (!Data()->fsgsbase) return;
+  uint64_t fs = ReadFs(), gs = ReadGs();
+  if (c->fs_base != fs) c->fs_base = fs;
+  if (c->gs_base != gs) c->gs_base = gs;
+}
+
+extern "C" __attribute__((visibility("hidden"))) long StubClone(uint64_t flags, uint64_t stack, uint32_t* ptid, uint32_t* ctid);
+
+struct IoVec {
+  void* base;
+  uint64_t len;
+};
+struct MsgHdr {
+  void* name;
+  uint32_t namelen, pad;
+  IoVec* iov;
+  uint64_t iovlen;
+  void* control;
+  uint64_t controllen;
+  uint32_t flags, pad2;
+};
+struct FdControl {
+  uint64_t len;
+  int32_t level, type;
+  int32_t fd[4];
+};
+
+// The number of descriptors received, or -errno.
+long Receive(int socket, void* p, uint64_t n, FdControl* control) {
+  IoVec iov{p, n};
+  MsgHdr m{nullptr, 0, 0, &iov, 1, control, sizeof *control, 0, 0};
+  long r;
+  do {
+    r = Call(kSysRecvmsg, socket, U(&m), kMsgCmsgCloexec);
+  } while (r == -kEintr);
+  if (r < 0) return r;
+  if (static_cast<uint64_t>(r) != n || m.controllen < 16) return -1;
+  return static_cast<long>((control->len - 16) / 4);
+}
+
+bool RunOp(Channel* c, const Op& op) {
+  uint64_t prot = op.kind_prot >> 8;
+  switch (op.kind_prot & 0xff) {
+    case kOpMap:
+      return Call(kSysMmap, op.addr, op.len, prot, kMapShared | kMapFixed, op.fd, op.offset) ==
+             static_cast<long>(op.addr);
+    case kOpUnmap:
+      return Call(kSysMunmap, op.addr, op.len) == 0;
+    case kOpProtect:
+      return Call(kSysMprotect, op.addr, op.len, prot) == 0;
+    case kOpReceive: {
+      char byte;
+      FdControl control;
+      return Receive(0, &byte, 1, &control) == 1 && control.fd[0] == op.fd;
+    }
+    case kOpClose:
+      return Call(kSysClose, op.fd) == 0;
+    case kOpClone: {
+      Channel* n = SlotAt(op.fd);
+      // In the new thread's slot: any thread of the process may be the one that carries the batch out.
+      n->clone_result =
+          static_cast<int32_t>(StubClone(kThreadFlags, U(n) + n->frame - 8 * 32, &n->tid, &n->state));
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+bool RunOps(Channel* c) {
+  uint32_t n = c->ops_count;
+  bool ok = true;
+  for (uint32_t i = 0; i < n && i < kMaxOps && ok; i++) ok = RunOp(c, c->ops[i]);
+  if (__atomic_exchange_n(&c->ops_state, kOpsDone, __ATOMIC_ACQ_REL) == kOpsWaited) {
+    Call(kSysFutex, U(&c->ops_state), kFutexWake, 0x7fffffff);
+  }
+  return ok;
+}
+
+// Waits for a command while the state is `stopped`.
+uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
+  if (spin) {
+    for (int i = 0; i < 2000; i++) {
+      uint32_t s = Load(&c->state);
+      if (s != stopped) return s;
+      __asm__ volatile("pause");
+    }
+  }
+  uint32_t expected = stopped;
+  if (!__atomic_compare_exchange_n(&c->state, &expected, stopped | kSleeping, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_ACQUIRE)) {
+    return expected;
+  }
+  for (;;) {
+    Call(kSysFutex, U(&c->state), kFutexWait, stopped | kSleeping);
+    uint32_t s = Load(&c->state);
+    if (s != (stopped | kSleeping)) return s;
+  }
+}
+
+// Hands the thread to the sentry and comes back when the guest is to go on. uc: the guest's registers.
+void Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
+  uint32_t last = 0;
+  for (;;) {
+    if (publish) {
+      last = __atomic_exchange_n(&c->state, stopped, __ATOMIC_ACQ_REL);
+      if (last & kSleeping) Call(kSysFutex, U(&c->state), kFutexWake, 1);
+    }
+    uint32_t command = WaitCommand(c, stopped, (last & kSpin) != 0);
+    publish = true;
+    if ((command & kKindMask) != kRunning) Die();
+    if (command & kExit) {
+      for (;;) Call(kSysExit, 0);
+    }
+    if ((command & kOps) && !RunOps(c)) {
+      stopped = kFailed;
+      continue;
+    }
+    if (command & kStay) {
+      stopped = kReady;
+      continue;
+    }
+    if (command & kBases) SetBases(c);
+    if (command & kRet) uc->rax = c->ret;
+    return;
+  }
+}
+
+}  // namespace
+
+extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
+  Channel* c = SlotOf(uc);
+  SaveBases(c);
+  uint64_t frame = U(uc) - U(c);
+  if (c->frame != frame) c->frame = frame;
+  uint32_t stopped;
+  if (sig == kSigsys && info->sys.arch == kAuditArchX8664) {
+    c->nr = static_cast<uint32_t>(info->sys.syscall);
+    c->arg[0] = uc->rdi;
+    c->arg[1] = uc->rsi;
+    c->arg[2] = uc->rdx;
+    c->arg[3] = uc->r10;
+    c->arg[4] = uc->r8;
+    c->arg[5] = uc->r9;
+    stopped = kStoppedSyscall;
+  } else if (sig == kInterruptSignal) {
+    stopped = kStoppedInterrupt;
+  } else {
+    // A call of another architecture (int 0x80): what a kernel without it does.
+    bool foreign = sig == kSigsys;
+    c->signo = foreign ? kSigsegv : sig;
+    c->code = foreign ? 0x80 : info->code;  // SI_KERNEL
+    c->addr = foreign ? 0 : info->addr;
+    c->trapno = foreign ? 13 : uc->trapno;
+    c->error = foreign ? 0x402 : uc->err;
+    stopped = kStoppedFault;
+  }
+  Stop(c, uc, stopped, true);
+}
+
+// A new thread, on its slot's stack. The sentry has made the state kReady and a signal frame of the first registers.
+extern "C" void StubThread(Channel* c) {
+  struct {
+    uint64_t sp;
+    uint32_t flags, pad;
+    uint64_t size;
+  } ss{U(c) + kAltStack, 0, 0, kAltStackSize};
+  if (Call(kSysSigaltstack, U(&ss), 0) != 0) Die();
+  auto* uc = reinterpret_cast<UContext*>(U(c) + c->frame);
+  Stop(c, uc, kReady, false);
+  // The frame begins with the return address, which rt_sigreturn expects to be popped.
+  __asm__ volatile("mov %0, %%rsp\n mov $15, %%eax\n syscall\n hlt" ::"r"(uc) : "memory");
+  __builtin_unreachable();
+}
+
+namespace {
+
+struct KernelSigaction {
+  uint64_t handler;
+  uint64_t flags;
+  uint64_t restorer;
+  uint64_t mask;
+};
+
+// In the new guest process.
+[[noreturn]] void Child(uint64_t slots_size, int slots_fd, int socket) {
+  Call(kSysPrctl, 1, 9);  // PR_SET_PDEATHSIG, SIGKILL
+  long r = Call(kSysMmap, kSlots, slots_size, kProtRead | kProtWrite, kMapShared | kMapFixed, slots_fd, 0);
+  if (r != static_cast<long>(kSlots)) Die();
+  if (socket != 0 && Call(kSysDup3, socket, 0, 0x80000) != 0) Die();
+  if (Call(kSysCloseRange, 1, ~0u, 0) != 0) Die();
+  struct {
+    uint16_t len;
+    uint64_t filter;
+  } prog{static_cast<uint16_t>(Data()->filter_len), U(Data()->filter)};
+  if (Call(kSysSeccomp, 1, 0, U(&prog)) != 0) Die();  // SECCOMP_SET_MODE_FILTER
+  Channel* c = SlotAt(0);
+  uint64_t sp = U(c) + c->frame - 8 * 32;
+  __asm__ volatile("mov %0, %%rsp\n mov %1, %%rdi\n call StubThread\n hlt" ::"r"(sp), "r"(c) : "memory");
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+// At the final address, on the zygote's stack.
+extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint64_t socket64, uint64_t vdso_ok) {
+  Call(kSysMunmap, temp, temp_size);
+  int socket = static_cast<int>(socket64);
+  if (!Data()->ptrace) {
+    KernelSigaction sa;
+    // By hand: a constant with addresses in it would need relocation.
+    __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1" : "=&r"(sa.handler), "=&r"(sa.restorer));
+    sa.flags = 0x4 | 0x08000000 | 0x04000000;  // SA_SIGINFO SA_ONSTACK SA_RESTORER
+    sa.mask = ~0ull;
+    const int signals[] = {kSigsys, kSigsegv, kSigbus, kSigfpe, kSigill, kSigtrap, kInterruptSignal};
+    for (int sig : signals) {
+      if (Call(kSysRtSigaction, sig, U(&sa), 0, 8) != 0) Die();
+    }
+  }
+  uint64_t all = ~0ull;
+  Call(kSysRtSigprocmask, 2, U(&all), 0, 8);
+  if (Call(kSysPrctl, 38, 1, 0, 0, 0) != 0) Die();  // PR_SET_NO_NEW_PRIVS
+  ZygoteHello hello{kZygoteMagic, static_cast<uint32_t>(vdso_ok)};
+  Call(kSysSendto, socket, U(&hello), sizeof hello, 0x4000);
+  for (;;) {
+    ZygoteRequest request;
+    FdControl control;
+    if (Receive(socket, &request, sizeof request, &control) != 2) {
+      Call(kSysExitGroup, 0);
+    }
+    long pid = Call(kSysClone, kChildFlags, 0, 0, U(&SlotAt(0)->state), 0);
+    if (pid == 0) Child(request.slots_size, control.fd[0], control.fd[1]);
+    Call(kSysClose, control.fd[0]);
+    Call(kSysClose, control.fd[1]);
+    ZygoteReply reply{static_cast<int32_t>(pid), 0};
+    Call(kSysSendto, socket, U(&reply), sizeof reply, 0x4000);
+  }
+}
+
+// In the sentry's forked child, at a temporary address: throws the sentry's memory away and moves to the final place.
+extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
+  uint64_t at = 0;
+  // Everything but the temporary block and the vdso's mappings, in address order.
+  uint64_t keep[5][2];
+  int n = 0;
+  for (auto& v : a->vdso) {
+    if (v[0]) {
+      keep[n][0] = v[0];
+      keep[n++][1] = v[1];
+    }
+  }
+  keep[n][0] = a->temp;
+  keep[n++][1] = a->temp + a->temp_size;
+  for (int i = 0; i < n; i++) {
+    for (int j = i + 1; j < n; j++) {
+      if (keep[j][0] < keep[i][0]) {
+        for (int k = 0; k < 2; k++) {
+          uint64_t t = keep[i][k];
+          keep[i][k] = keep[j][k];
+          keep[j][k] = t;
+        }
+      }
+    }
+  }
+  for (int i = 0; i <= n; i++) {
+    uint64_t end = i < n ? keep[i][0] : kTaskEnd;
+    if (end > at) Call(kSysMunmap, at, end - at);
+    if (i < n) at = keep[i][1];
+  }
+  uint64_t first = 0, vdso_ok = 0;
+  for (auto& v : a->vdso) {
+    if (!v[0]) continue;
+    if (!first) first = v[0];
+    uint64_t to = kVdso + (v[0] - first);
+    vdso_ok = Call(kSysMremap, v[0], v[1] - v[0], v[1] - v[0], 3, to) == static_cast<long>(to);
+    if (!vdso_ok) break;
+  }
+  if (!vdso_ok) {
+    for (auto& v : a->vdso) {
+      if (v[0]) Call(kSysMunmap, v[0], v[1] - v[0]);
+    }
+    Call(kSysMunmap, kVdso, kVdsoSize);
+  }
+  auto map = [](uint64_t addr, uint64_t len) {
+    if (Call(kSysMmap, addr, len, kProtRead | kProtWrite, kMapPrivate | kMapFixed | kMapAnonymous, ~0ull, 0) !=
+        static_cast<long>(addr)) {
+      Die();
+    }
+  };
+  map(kText, kTextSize);
+  map(kZygoteData, kZygoteDataSize);
+  auto copy = [](uint64_t to, uint64_t from, uint64_t len) {
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len) : : "memory");
+  };
+  copy(kText, a->text, a->text_size);
+  Call(kSysMprotect, kText, kTextSize, kProtRead | kProtExec);
+  auto* d = reinterpret_cast<ZygoteData*>(kZygoteData);
+  d->fsgsbase = a->fsgsbase;
+  d->ptrace = a->ptrace;
+  d->filter_len = a->filter_len;
+  copy(U(d->filter), a->filter, a->filter_len * 8ull);
+  uint64_t entry = kText + (reinterpret_cast<uint64_t>(&StubZygote) - a->text);
+  __asm__ volatile(
+      "mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(kZygoteStack),
+      "r"(entry), "D"(a->temp), "S"(a->temp_size), "d"(static_cast<int64_t>(a->socket)), "c"(vdso_ok)
+      : "memory");
+  __builtin_unreachable();
+}
+
+// The fixed places, the signal handler's ends, and clone, whose child must not return on the parent's stack.
+__asm__(R"(
+  .pushsection .text.head, "ax"
+  .globl stub_head
+stub_head:
+  jmp StubBoot
+  .org 16
+  syscall
+  int3
+  .org 64
+  .globl StubHandlerEntry
+StubHandlerEntry:
+  cld
+  jmp StubHandler
+  .balign 16
+  .globl StubRestorer
+StubRestorer:
+  mov $15, %eax
+  syscall
+  hlt
+  .balign 16
+  .globl StubClone
+StubClone:
+  # rdi flags, rsi stack, rdx ptid, rcx ctid; the child's slot is known from its stack.
+  mov %rcx, %r10
+  mov $56, %eax
+  syscall
+  test %rax, %rax
+  jz 1f
+  ret
+1:
+  xor %ebp, %ebp
+  mov %rsp, %rdi
+  and $-0x8000, %rdi
+  call StubThread
+  hlt
+  .popsection
+)");
+static_assert(kSlotSize == 0x8000);
+
+}  // namespace stub

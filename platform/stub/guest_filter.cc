@@ -1,0 +1,87 @@
+#include "platform/stub/guest_filter.h"
+
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <initializer_list>
+
+#include "platform/stub/layout.h"
+
+namespace stub {
+namespace {
+
+sock_filter Load(uint32_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset); }
+sock_filter JumpEq(uint32_t k, uint8_t yes, uint8_t no) { return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no); }
+sock_filter JumpGe(uint32_t k, uint8_t yes, uint8_t no) { return BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, k, yes, no); }
+sock_filter Return(uint32_t k) { return BPF_STMT(BPF_RET | BPF_K, k); }
+
+uint32_t ArgLow(int i) { return offsetof(seccomp_data, args) + 8 * i; }
+
+struct Builder {
+  std::vector<sock_filter> code;
+
+  void Any(uint32_t nr) {
+    code.push_back(JumpEq(nr, 0, 1));
+    code.push_back(Return(SECCOMP_RET_ALLOW));
+  }
+  // The argument must be one of the values, its upper half 0.
+  void OneOf(uint32_t nr, int arg, std::initializer_list<uint32_t> values) {
+    auto n = static_cast<uint8_t>(values.size());
+    code.push_back(JumpEq(nr, 0, static_cast<uint8_t>(n + 5)));
+    code.push_back(Load(ArgLow(arg) + 4));
+    code.push_back(JumpEq(0, 0, static_cast<uint8_t>(n + 1)));
+    code.push_back(Load(ArgLow(arg)));
+    uint8_t i = 0;
+    for (uint32_t v : values) {
+      code.push_back(JumpEq(v, static_cast<uint8_t>(n - i), 0));
+      i++;
+    }
+    code.push_back(Return(SECCOMP_RET_TRAP));
+    code.push_back(Return(SECCOMP_RET_ALLOW));
+  }
+};
+
+}  // namespace
+
+std::vector<sock_filter> GuestFilter() {
+  static_assert((kText & 0xffffffff) + kTextSize <= 0xffffffff);
+  Builder b;
+  auto& c = b.code;
+  // Guest code lies below the stub: two loads decide almost always.
+  c.push_back(Load(offsetof(seccomp_data, instruction_pointer) + 4));
+  c.push_back(JumpEq(static_cast<uint32_t>(kText >> 32), 1, 0));
+  c.push_back(Return(SECCOMP_RET_TRAP));
+  c.push_back(Load(offsetof(seccomp_data, instruction_pointer)));
+  c.push_back(JumpGe(static_cast<uint32_t>(kText), 1, 0));
+  c.push_back(Return(SECCOMP_RET_TRAP));
+  c.push_back(JumpGe(static_cast<uint32_t>(kText + kTextSize), 0, 1));
+  c.push_back(Return(SECCOMP_RET_TRAP));
+  c.push_back(Load(offsetof(seccomp_data, arch)));
+  c.push_back(JumpEq(AUDIT_ARCH_X86_64, 1, 0));
+  c.push_back(Return(SECCOMP_RET_TRAP));
+  c.push_back(Load(offsetof(seccomp_data, nr)));
+  b.Any(SYS_rt_sigreturn);
+  b.OneOf(SYS_futex, 1, {0 /* FUTEX_WAIT */, 1 /* FUTEX_WAKE */});
+  // Only descriptors that the sentry gave, always at a fixed place, never anonymous or huge.
+  b.OneOf(SYS_mmap, 3, {MAP_SHARED | MAP_FIXED});
+  b.Any(SYS_munmap);
+  b.Any(SYS_mprotect);
+  // Descriptor 0 is the socket to the sentry.
+  b.OneOf(SYS_recvmsg, 0, {0});
+  b.Any(SYS_close);
+  b.OneOf(SYS_clone, 0,
+          {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+           CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID});
+  b.Any(SYS_sigaltstack);
+  b.OneOf(SYS_arch_prctl, 0, {0x1001 /* ARCH_SET_GS */, 0x1002 /* ARCH_SET_FS */});
+  b.Any(SYS_exit);
+  b.Any(SYS_exit_group);
+  c.push_back(Return(SECCOMP_RET_TRAP));
+  return std::move(b.code);
+}
+
+}  // namespace stub

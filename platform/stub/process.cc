@@ -1,0 +1,470 @@
+#include "platform/stub/process.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+#include <cstring>
+#include <utility>
+
+#include "platform/base/log.h"
+#include "platform/host/host.h"
+#include "platform/stub/fp_state.h"
+
+namespace stub {
+namespace {
+
+constexpr uint64_t kSlotsRange = uint64_t{kMaxSlots} * kSlotSize;
+// How long a guest process may take to carry out a batch, or to stop after an interrupt. Only a hostile one, or a machine that is
+// stopped for as long, doesn't make it.
+constexpr int64_t kPatienceNs = 10'000'000'000;
+constexpr int64_t kSliceNs = 1'000'000'000;
+constexpr int kSpinLimit = 3000;
+
+uint32_t LoadWord(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+
+}  // namespace
+
+uint64_t InitialFp() { return (kSlotSize - GetFpLayout().size) & ~uint64_t{63}; }
+
+uint64_t InitialFrame() {
+  // get_sigframe() and align_sigframe() in arch/x86/kernel/signal.c: the return address lies 8 bytes before the ucontext.
+  return ((InitialFp() - 8 - sizeof(UContext) - kSiginfoSize) & ~uint64_t{15}) - 8 + 8;
+}
+
+void RegsFromFrame(const UContext& uc, platform::Regs* r) {
+  r->r15 = uc.r15;
+  r->r14 = uc.r14;
+  r->r13 = uc.r13;
+  r->r12 = uc.r12;
+  r->rbp = uc.rbp;
+  r->rbx = uc.rbx;
+  r->r11 = uc.r11;
+  r->r10 = uc.r10;
+  r->r9 = uc.r9;
+  r->r8 = uc.r8;
+  r->rax = uc.rax;
+  r->rcx = uc.rcx;
+  r->rdx = uc.rdx;
+  r->rsi = uc.rsi;
+  r->rdi = uc.rdi;
+  r->rip = uc.rip;
+  r->cs = platform::kUserCs;
+  r->eflags = (uc.eflags & platform::kUserEflags) | platform::kFixedEflags;
+  r->rsp = uc.rsp;
+  r->ss = platform::kUserSs;
+  r->ds = r->es = r->fs = r->gs = 0;
+}
+
+void RegsToFrame(const platform::Regs& r, UContext* uc) {
+  uc->flags = kUcFlags;
+  uc->r15 = r.r15;
+  uc->r14 = r.r14;
+  uc->r13 = r.r13;
+  uc->r12 = r.r12;
+  uc->rbp = r.rbp;
+  uc->rbx = r.rbx;
+  uc->r11 = r.r11;
+  uc->r10 = r.r10;
+  uc->r9 = r.r9;
+  uc->r8 = r.r8;
+  uc->rax = r.rax;
+  uc->rcx = r.rcx;
+  uc->rdx = r.rdx;
+  uc->rsi = r.rsi;
+  uc->rdi = r.rdi;
+  uc->rip = r.rip;
+  uc->cs = platform::kUserCs;
+  uc->ss = platform::kUserSs;
+  uc->gs = uc->fs = 0;
+  uc->eflags = (r.eflags & platform::kUserEflags) | platform::kFixedEflags;
+  uc->rsp = r.rsp;
+}
+
+// --- Space ---
+
+Space::~Space() {
+  Kill();
+  {
+    base::MutexLock lock(engine_->mu_);
+    auto it = engine_->spaces_.find(pid_);
+    if (it != engine_->spaces_.end() && it->second == this) engine_->spaces_.erase(it);
+  }
+  if (slots_) host::Munmap(slots_, kSlotsRange);
+}
+
+bool Space::SlotMemory(uint32_t slot) {
+  // What the sentry writes must have memory behind it: a full tmpfs is an error here, not a fault later.
+  int64_t at = slot * static_cast<int64_t>(kSlotSize);
+  int64_t frame = static_cast<int64_t>(InitialFrame() & ~uint64_t{4095});
+  return host::Fallocate(slots_fd_.get(), 0, at, 4096) == 0 &&
+         host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) == 0;
+}
+
+long Space::Start() {
+  long r = host::CreateMemoryFile();
+  if (r < 0) return r;
+  slots_fd_.reset(static_cast<int>(r));
+  r = host::Mmap(nullptr, kSlotsRange, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, slots_fd_.get(), 0);
+  if (host::IsError(r)) return r;
+  slots_ = reinterpret_cast<uint8_t*>(r);
+  if (!SlotMemory(0)) return -ENOMEM;
+  Channel* c = ChannelOf(0);
+  c->frame = InitialFrame();
+  c->state = kReady;
+  int pair[2];
+  r = host::Socketpair(SOCK_SEQPACKET, pair);
+  if (r < 0) return r;
+  socket_.reset(pair[0]);
+  base::UniqueFd guest_end(pair[1]);
+  {
+    base::MutexLock lock(mu_);
+    used_slots_ = 1;
+    fd_used_.push_back(true);
+  }
+  base::MutexLock lock(engine_->mu_);
+  if (engine_->shut_down_) return -EAGAIN;
+  r = engine_->zygote_.Spawn(slots_fd_.get(), kSlotsRange, guest_end.get());
+  if (r < 0) return r;
+  pid_ = static_cast<int>(r);
+  engine_->spaces_[pid_] = this;
+  if (!engine_->reaping_) {
+    engine_->reaping_ = true;
+    r = engine_->reaper_.Start(&Engine::ReaperMain, engine_);
+    if (r < 0) engine_->reaping_ = false;
+  }
+  return r < 0 ? r : 0;
+}
+
+void Space::PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot, int fd,
+                       base::Ref<platform::MapFile> file) {
+  CHECK(len <= kBase && addr <= kBase - len);
+  uint32_t kind_prot = kind | static_cast<uint32_t>(prot) << 8;
+  // What a later change of the same range makes pointless, or continues, is no change of its own.
+  while (!queue_.empty()) {
+    Op& last = queue_.back().op;
+    uint32_t last_kind = last.kind_prot & 0xff;
+    if ((kind == kOpMap || kind == kOpUnmap) && last_kind <= kOpProtect && last.addr >= addr &&
+        last.addr + last.len <= addr + len) {
+      queue_.pop_back();
+      continue;
+    }
+    if (kind <= kOpProtect && last.kind_prot == kind_prot && last.addr + last.len == addr &&
+        (kind != kOpMap || (last.fd == fd && last.offset + last.len == offset))) {
+      last.len += len;
+      return;
+    }
+    break;
+  }
+  queue_.push_back({Op{addr, len, offset, kind_prot, fd}, std::move(file)});
+  UpdatePendingLocked();
+}
+
+void Space::UpdatePendingLocked() {
+  pending_.store(!queue_.empty() || owner_ >= 0 ? 1 : 0, std::memory_order_release);
+}
+
+void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>& file, uint64_t offset,
+                uint8_t prot) {
+  if (len == 0) return;
+  base::MutexLock lock(mu_);
+  auto [it, fresh] = fds_.try_emplace(file->id(), -1);
+  if (fresh) {
+    // The guest process's kernel gives the lowest free number, and so do we: changes take effect in queue order.
+    size_t n = 0;
+    while (n < fd_used_.size() && fd_used_[n]) n++;
+    if (n == fd_used_.size()) fd_used_.push_back(false);
+    fd_used_[n] = true;
+    it->second = static_cast<int>(n);
+    PushLocked(kOpReceive, 0, 0, 0, 0, it->second, file);
+  }
+  PushLocked(kOpMap, addr, len, offset, prot, it->second);
+}
+
+void Space::Unmap(uint64_t addr, uint64_t len) {
+  if (len == 0) return;
+  base::MutexLock lock(mu_);
+  PushLocked(kOpUnmap, addr, len, 0, 0, -1);
+}
+
+void Space::Protect(uint64_t addr, uint64_t len, uint8_t prot) {
+  if (len == 0) return;
+  base::MutexLock lock(mu_);
+  PushLocked(kOpProtect, addr, len, 0, prot, -1);
+}
+
+void Space::Forget(const platform::MapFile& file) {
+  base::MutexLock lock(mu_);
+  auto it = fds_.find(file.id());
+  if (it == fds_.end()) return;
+  fd_used_[it->second] = false;
+  PushLocked(kOpClose, 0, 0, 0, 0, it->second);
+  fds_.erase(it);
+}
+
+Space::Hand Space::HandOver(uint32_t slot) {
+  int64_t give_up = 0;
+  mu_.Lock();
+  while (owner_ >= 0) {
+    uint32_t* word = &ChannelOf(static_cast<uint32_t>(owner_))->ops_state;
+    uint32_t v = kOpsPending;
+    __atomic_compare_exchange_n(word, &v, kOpsWaited, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    if (v == kOpsDone) {
+      owner_ = -1;
+      break;
+    }
+    mu_.Unlock();
+    int64_t now = host::ClockNow(CLOCK_MONOTONIC);
+    if (give_up == 0) give_up = now + kPatienceNs;
+    if (dead() || now > give_up) {
+      Kill();
+      return Hand::kDead;
+    }
+    timespec deadline = host::ToTimespec(now + kSliceNs);
+    host::FutexWait(word, kOpsWaited, &deadline, true);
+    mu_.Lock();
+  }
+  if (queue_.empty()) {
+    UpdatePendingLocked();
+    mu_.Unlock();
+    return Hand::kNothing;
+  }
+  Channel* c = ChannelOf(slot);
+  uint32_t n = 0;
+  bool sent = true;
+  while (n < kMaxOps && !queue_.empty() && sent) {
+    Pending& p = queue_.front();
+    c->ops[n++] = p.op;
+    if (p.file) {
+      char byte = 0;
+      int fd = p.file->fd();
+      // Never waits: a guest process that doesn't take its descriptors is hostile.
+      sent = host::SendWithFds(socket_.get(), &byte, 1, std::span<const int>(&fd, 1), MSG_DONTWAIT) == 1;
+    }
+    queue_.pop_front();
+  }
+  c->ops_count = n;
+  __atomic_store_n(&c->ops_state, kOpsPending, __ATOMIC_RELEASE);
+  owner_ = slot;
+  UpdatePendingLocked();
+  bool more = !queue_.empty();
+  mu_.Unlock();
+  if (!sent) {
+    Kill();
+    return Hand::kDead;
+  }
+  return more ? Hand::kMore : Hand::kLast;
+}
+
+base::Result<uint32_t> Space::AllocateSlot() {
+  base::MutexLock lock(mu_);
+  for (size_t i = free_slots_.size(); i-- > 0;) {
+    uint32_t slot = free_slots_[i];
+    // The kernel clears the state when the old thread is gone.
+    if (LoadWord(&ChannelOf(slot)->state) != kDead) continue;
+    free_slots_.erase(free_slots_.begin() + static_cast<ptrdiff_t>(i));
+    return slot;
+  }
+  if (used_slots_ == kMaxSlots) return abi::Errno::kEAGAIN;
+  if (!SlotMemory(used_slots_)) return abi::Errno::kENOMEM;
+  return used_slots_++;
+}
+
+void Space::ReleaseSlot(uint32_t slot) {
+  base::MutexLock lock(mu_);
+  free_slots_.push_back(slot);
+}
+
+base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(platform::GuestThread* creator,
+                                                                      const platform::Regs& regs,
+                                                                      const platform::FpState& fp) {
+  if (dead()) return abi::Errno::kEAGAIN;
+  uint32_t slot = 0;
+  if (creator) {
+    slot = TRY(AllocateSlot());
+  } else {
+    base::MutexLock lock(mu_);
+    CHECK(!first_taken_);
+    first_taken_ = true;
+  }
+  uint8_t* base = slots_ + slot * kSlotSize;
+  auto* c = reinterpret_cast<Channel*>(base);
+  auto* uc = reinterpret_cast<UContext*>(base + InitialFrame());
+  memset(uc, 0, sizeof *uc);
+  RegsToFrame(regs, uc);
+  uc->fpstate = kSlots + slot * kSlotSize + InitialFp();
+  if (!NormaliseFp(fp, base + InitialFp())) NormaliseFp({}, base + InitialFp());
+  c->fs_base = regs.fs_base;
+  c->gs_base = regs.gs_base;
+  int tid = pid_;
+  if (creator) {
+    c->frame = InitialFrame();
+    c->tid = 0;
+    c->clone_result = -EAGAIN;
+    c->ops_state = kOpsDone;
+    __atomic_store_n(&c->state, kReady, __ATOMIC_RELEASE);
+    {
+      base::MutexLock lock(mu_);
+      PushLocked(kOpClone, 0, 0, 0, 0, static_cast<int>(slot));
+    }
+    if (!creator->Commit()) return abi::Errno::kEAGAIN;
+    tid = __atomic_load_n(&c->clone_result, __ATOMIC_ACQUIRE);
+    if (tid <= 0) {
+      __atomic_store_n(&c->state, kDead, __ATOMIC_RELEASE);
+      ReleaseSlot(slot);
+      return abi::Errno::kEAGAIN;
+    }
+  }
+  return std::unique_ptr<platform::GuestThread>(
+      engine_->MakeThread(base::Ref<Space>(this), slot, tid, regs));
+}
+
+void Space::Kill() {
+  base::MutexLock lock(engine_->mu_);
+  if (pid_ > 0 && !dead()) host::Tgkill(pid_, pid_, SIGKILL);
+}
+
+void Space::Signal(int tid, int signo) {
+  base::MutexLock lock(engine_->mu_);
+  if (!dead()) host::Tgkill(pid_, tid, signo);
+}
+
+void Space::OnDeath() {
+  base::MutexLock lock(mu_);
+  for (uint32_t i = 0; i < used_slots_; i++) {
+    Channel* c = ChannelOf(i);
+    __atomic_store_n(&c->state, kDead, __ATOMIC_RELEASE);
+    host::FutexWake(&c->state, 1, true);
+    if (owner_ == i) host::FutexWake(&c->ops_state, 1 << 30, true);
+  }
+}
+
+// --- Thread ---
+
+Thread::Thread(base::Ref<Space> space, uint32_t slot, int tid, const platform::Regs& regs)
+    : space_(std::move(space)), channel_(space_->ChannelOf(slot)), slot_(slot), tid_(tid) {}
+
+Thread::~Thread() {
+  Command(kRunning | kExit);
+  space_->ReleaseSlot(slot_);
+}
+
+platform::Stop Thread::Dead() {
+  space_->Kill();
+  return {.kind = platform::Stop::Kind::kDead};
+}
+
+bool Thread::Command(uint32_t command) {
+  uint32_t old = __atomic_exchange_n(&channel_->state, command, __ATOMIC_ACQ_REL);
+  if ((old & kKindMask) == kDead) {
+    // The thread is gone: the word must say so again, since nobody else will.
+    __atomic_store_n(&channel_->state, kDead, __ATOMIC_RELEASE);
+    return false;
+  }
+  if (old & kSleeping) host::FutexWake(&channel_->state, 1, true);
+  return true;
+}
+
+uint32_t Thread::WaitStop(uint32_t command, bool spin) {
+  uint32_t* word = &channel_->state;
+  if (spin) {
+    for (int i = 0; i < kSpinLimit; i++) {
+      uint32_t s = LoadWord(word);
+      if (s != command) return s & kKindMask;
+      __builtin_ia32_pause();
+    }
+  }
+  uint32_t asleep = command | kSleeping;
+  uint32_t s = command;
+  if (!__atomic_compare_exchange_n(word, &s, asleep, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return s & kKindMask;
+  int64_t give_up = 0;
+  for (;;) {
+    if (space_->dead()) return kDead;
+    if (interrupt_.load(std::memory_order_acquire) && running_.load(std::memory_order_relaxed)) {
+      int64_t now = host::ClockNow(CLOCK_MONOTONIC);
+      if (give_up == 0) give_up = now + kPatienceNs;
+      if (now > give_up) return kDead;
+      timespec deadline = host::ToTimespec(now + kSliceNs);
+      host::FutexWait(word, asleep, &deadline, true);
+    } else {
+      host::FutexWait(word, asleep, nullptr, true);
+    }
+    s = LoadWord(word);
+    if (s != asleep) return s & kKindMask;
+  }
+}
+
+// --- Engine ---
+
+Engine::~Engine() { Shutdown(); }
+
+uint32_t Engine::fp_size() const { return GetFpLayout().size; }
+
+base::Status Engine::Start(bool for_ptrace) {
+  GetFpLayout();
+  cpus_ = host::UsableCpus();
+  // Descriptors: one per memory file and process, on both sides.
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  return zygote_.Start(for_ptrace);
+}
+
+base::Result<base::Ref<platform::AddressSpace>> Engine::NewAddressSpace() {
+  auto space = base::Ref<Space>::Adopt(new Space(this));
+  long r = space->Start();
+  if (r < 0) {
+    LOG_WARNING("new guest process: errno %ld", -r);
+    return r == -ENOMEM || r == -ENOSPC ? abi::Errno::kENOMEM : abi::Errno::kEAGAIN;
+  }
+  return base::Ref<platform::AddressSpace>(std::move(space));
+}
+
+void Engine::Shutdown() {
+  bool join;
+  {
+    base::MutexLock lock(mu_);
+    if (shut_down_) return;
+    shut_down_ = true;
+    for (auto& [pid, space] : spaces_) host::Tgkill(pid, pid, SIGKILL);
+    join = reaping_;
+  }
+  zygote_.Stop();
+  if (join) {
+    ReaperJoin();
+  } else if (zygote_.pid() > 0) {
+    siginfo_t info;
+    host::Waitid(P_PID, zygote_.pid(), &info, WEXITED | __WALL);
+  }
+}
+
+void Engine::ReaperJoin() NO_THREAD_SAFETY_ANALYSIS { reaper_.Join(); }
+
+void Engine::ReaperMain(void* self) { static_cast<Engine*>(self)->Reap(); }
+
+void Engine::Reap() {
+  for (;;) {
+    siginfo_t info{};
+    long r = host::Waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL);
+    if (r == -EINTR) continue;
+    if (r < 0) return;  // no children: the zygote is gone, and all others
+    int pid = info.si_pid;
+    base::Ref<Space> space;
+    {
+      base::MutexLock lock(mu_);
+      auto it = spaces_.find(pid);
+      if (it != spaces_.end()) {
+        it->second->dead_.store(true, std::memory_order_release);
+        if (it->second->TryIncRef()) space = base::Ref<Space>::Adopt(it->second);
+        spaces_.erase(it);
+      } else if (pid == zygote_.pid() && !shut_down_) {
+        LOG_WARNING("the process that guest processes are made from has died");
+      }
+    }
+    host::Waitid(P_PID, pid, &info, WEXITED | __WALL);
+    if (space) space->OnDeath();
+  }
+}
+
+}  // namespace stub

@@ -1,0 +1,159 @@
+// The sentry's side of the stub, common to the engines that keep a host process per guest address space: creation, the queue of
+// mapping changes, slots, registers in signal frames, death. An engine derives Thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "platform/api/platform.h"
+#include "platform/base/mutex.h"
+#include "platform/host/thread.h"
+#include "platform/stub/layout.h"
+#include "platform/stub/zygote.h"
+
+namespace stub {
+
+class Engine;
+class Thread;
+
+// One guest process.
+class Space final : public platform::AddressSpace {
+ public:
+  void Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>& file, uint64_t offset,
+           uint8_t prot) override;
+  void Unmap(uint64_t addr, uint64_t len) override;
+  void Protect(uint64_t addr, uint64_t len, uint8_t prot) override;
+  void Forget(const platform::MapFile& file) override;
+  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(platform::GuestThread* creator,
+                                                                 const platform::Regs& regs,
+                                                                 const platform::FpState& fp) override;
+  void Kill() override;
+
+  // A host signal for one of its threads; nothing happens when the process is gone.
+  void Signal(int tid, int signo);
+
+  int pid() const { return pid_; }
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
+  Engine* engine() const { return engine_; }
+  Channel* ChannelOf(uint32_t slot) const { return reinterpret_cast<Channel*>(slots_ + slot * kSlotSize); }
+
+  // Whether mapping changes are queued or under way.
+  bool HasOps() const { return pending_.load(std::memory_order_acquire) != 0; }
+  enum class Hand { kNothing, kLast, kMore, kDead };
+  // Puts the next batch into a slot once the batch before it is done. kLast: this is all that was queued; kMore: the thread must
+  // carry it out and come back for the rest. kDead: the process was killed.
+  Hand HandOver(uint32_t slot);
+
+  // A slot for a thread, with the registers in its signal frame and the state kReady.
+  base::Result<uint32_t> AllocateSlot();
+  void ReleaseSlot(uint32_t slot);
+
+ private:
+  friend class Engine;
+  struct Pending {
+    Op op;
+    base::Ref<platform::MapFile> file;  // kOpReceive
+  };
+  explicit Space(Engine* engine) : engine_(engine) {}
+  ~Space() override;
+  // 0 or -errno.
+  long Start();
+  void PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot, int fd,
+                  base::Ref<platform::MapFile> file = {}) REQUIRES_LOCK(mu_);
+  void UpdatePendingLocked() REQUIRES_LOCK(mu_);
+  bool SlotMemory(uint32_t slot);
+  void OnDeath();
+
+  Engine* const engine_;
+  std::atomic<bool> dead_{false};
+  std::atomic<uint32_t> pending_{0};
+  int pid_ = -1;
+  uint8_t* slots_ = nullptr;
+  base::UniqueFd slots_fd_;
+  base::UniqueFd socket_;
+
+  base::Mutex<base::LockClass::kEngineOps> mu_;
+  std::deque<Pending> queue_ GUARDED_BY(mu_);
+  int64_t owner_ GUARDED_BY(mu_) = -1;  // the slot whose batch is the last one handed over
+  absl::flat_hash_map<uint64_t, int> fds_ GUARDED_BY(mu_);
+  std::vector<bool> fd_used_ GUARDED_BY(mu_);
+  uint32_t used_slots_ GUARDED_BY(mu_) = 0;
+  std::vector<uint32_t> free_slots_ GUARDED_BY(mu_);
+  bool first_taken_ GUARDED_BY(mu_) = false;
+};
+
+// What the engines' threads share: the registers in the slot's signal frame.
+class Thread : public platform::GuestThread {
+ public:
+  Thread(base::Ref<Space> space, uint32_t slot, int tid, const platform::Regs& regs);
+  ~Thread() override;
+  const platform::SyscallRegs& syscall() const override { return syscall_; }
+
+ protected:
+  friend class Space;
+  Channel* channel() const { return channel_; }
+  // The end of everything: the process is killed.
+  platform::Stop Dead();
+  // Waits until the state is no longer command; the state without kSleeping, kDead if the thread or process is gone. Once
+  // interrupted() holds, a guest that doesn't stop within a bounded time is killed.
+  uint32_t WaitStop(uint32_t command, bool spin);
+  // Gives a command; false when the thread is dead.
+  bool Command(uint32_t command);
+
+  const base::Ref<Space> space_;
+  Channel* const channel_;
+  const uint32_t slot_;
+  const int tid_;
+  std::atomic<bool> interrupt_{false};  // partner: Interrupt() stores before it loads running_, Run() the other way round
+  std::atomic<bool> running_{false};
+  platform::SyscallRegs syscall_{};
+};
+
+class Engine : public platform::Platform {
+ public:
+  ~Engine() override;
+  platform::UserRange user_range() const override { return {kGuestMin, kBase}; }
+  base::Result<base::Ref<platform::AddressSpace>> NewAddressSpace() override;
+  uint32_t fp_size() const override;
+  uint64_t guest_clock_gettime() const override { return zygote_.clock_gettime(); }
+  void Shutdown() override;
+  int cpus() const { return cpus_; }
+  // How many guest threads are in the guest now.
+  std::atomic<int> running{0};
+
+ protected:
+  friend class Space;
+  Engine() = default;
+  base::Status Start(bool for_ptrace);
+  // The engine's thread object for a slot that is ready.
+  virtual std::unique_ptr<Thread> MakeThread(base::Ref<Space> space, uint32_t slot, int tid,
+                                             const platform::Regs& regs) = 0;
+
+ private:
+  static void ReaperMain(void* self);
+  void Reap();
+  void ReaperJoin();
+
+  Zygote zygote_;
+  int cpus_ = 1;
+  // Held while a process is created, so that the reaper finds every pid in the table; and while a pid is used, so that it is not
+  // reused meanwhile.
+  base::Mutex<base::LockClass::kEngine> mu_;
+  absl::flat_hash_map<int, Space*> spaces_ GUARDED_BY(mu_);
+  host::Thread reaper_ GUARDED_BY(mu_);
+  bool reaping_ GUARDED_BY(mu_) = false;
+  bool shut_down_ GUARDED_BY(mu_) = false;
+};
+
+// The place of the first signal frame in a slot: as the host's kernel would put it.
+uint64_t InitialFrame();
+uint64_t InitialFp();
+// Registers of a frame, and back. orig_rax, fs_base, gs_base and segments are not in it.
+void RegsFromFrame(const UContext& uc, platform::Regs* regs);
+void RegsToFrame(const platform::Regs& regs, UContext* uc);
+
+}  // namespace stub

@@ -1,0 +1,181 @@
+#include "platform/stub/zygote.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "platform/base/log.h"
+#include "platform/host/host.h"
+#include "platform/stub/blob.h"
+#include "platform/stub/guest_filter.h"
+#include "platform/stub/layout.h"
+
+namespace stub {
+namespace {
+
+constexpr uint64_t kTempSize = 0x10000;
+constexpr uint64_t kTempText = 0x4000;  // BootArgs and the filter below, the stack at the end
+
+struct VdsoPlace {
+  bool searched = false;
+  uint64_t range[4][2] = {};
+  uint64_t clock_offset = 0;  // of __vdso_clock_gettime from the vdso's start; 0: none
+  uint64_t vdso_start = 0;
+};
+VdsoPlace place;
+
+// The offset of a dynamic symbol in the host's vDSO (vdso(7)), or 0.
+uint64_t FindVdsoSymbol(uint64_t base, const char* name) {
+  auto* eh = reinterpret_cast<const Elf64_Ehdr*>(base);
+  auto* ph = reinterpret_cast<const Elf64_Phdr*>(base + eh->e_phoff);
+  const Elf64_Dyn* dyn = nullptr;
+  uint64_t load = 0;
+  for (int i = 0; i < eh->e_phnum; i++) {
+    if (ph[i].p_type == PT_LOAD) load = base - ph[i].p_vaddr + ph[i].p_offset;
+    if (ph[i].p_type == PT_DYNAMIC) dyn = reinterpret_cast<const Elf64_Dyn*>(base + ph[i].p_offset);
+  }
+  if (!dyn) return 0;
+  const Elf64_Sym* symbols = nullptr;
+  const char* strings = nullptr;
+  for (; dyn->d_tag != DT_NULL; dyn++) {
+    if (dyn->d_tag == DT_SYMTAB) symbols = reinterpret_cast<const Elf64_Sym*>(load + dyn->d_un.d_ptr);
+    if (dyn->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(load + dyn->d_un.d_ptr);
+  }
+  if (!symbols || !strings) return 0;
+  // The symbol table has no length of its own: it ends where the string table begins, in every vDSO.
+  auto end = reinterpret_cast<const Elf64_Sym*>(strings);
+  for (const Elf64_Sym* s = symbols; s + 1 <= end; s++) {
+    if (s->st_value != 0 && strcmp(strings + s->st_name, name) == 0) return load + s->st_value - base;
+  }
+  return 0;
+}
+
+long ForkZygote(BootArgs* args) {
+  // A raw fork: libc's handlers have nothing to do in a process that is about to be emptied.
+  long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (pid != 0) return pid < 0 ? -errno : pid;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  prctl(PR_SET_DUMPABLE, args->ptrace ? 1 : 0);
+  // The kernel would write to libc's rseq area, which goes away.
+  if (__rseq_size != 0) {
+    syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1, 0x53053053);
+  }
+  auto fd = static_cast<unsigned>(args->socket);
+  if (fd > 0) syscall(SYS_close_range, 0u, fd - 1, 0);
+  syscall(SYS_close_range, fd + 1, ~0u, 0);
+  uint64_t entry = args->text + kBootstrapOffset;
+  uint64_t stack = args->temp + args->temp_size;
+  __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(stack), "r"(entry), "D"(args) : "memory");
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+bool HostFsgsbase() { return (getauxval(AT_HWCAP2) & 2) != 0; }
+
+void LocateVdso() {
+  if (place.searched) return;
+  place.searched = true;
+  uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
+  FILE* f = fopen("/proc/self/maps", "re");
+  if (!f || vdso == 0) {
+    if (f) fclose(f);
+    return;
+  }
+  char line[512];
+  int n = 0;
+  bool fits = true, found = false;
+  while (fgets(line, sizeof line, f)) {
+    if (!strstr(line, "[vvar") && !strstr(line, "[vdso]")) continue;
+    unsigned long start, end;
+    if (n == 4 || sscanf(line, "%lx-%lx", &start, &end) != 2) {
+      fits = false;
+      break;
+    }
+    found |= start == vdso;
+    // One block: their distances matter, since the code finds the data relative to itself.
+    if (n > 0 && place.range[n - 1][1] != start) fits = false;
+    place.range[n][0] = start;
+    place.range[n++][1] = end;
+  }
+  fclose(f);
+  uint64_t offset = fits && found ? FindVdsoSymbol(vdso, "__vdso_clock_gettime") : 0;
+  if (offset == 0 || place.range[n - 1][1] - place.range[0][0] > kVdsoSize) {
+    memset(place.range, 0, sizeof place.range);
+    return;
+  }
+  place.vdso_start = vdso;
+  place.clock_offset = offset;
+}
+
+base::Status Zygote::Start(bool for_ptrace) {
+  LocateVdso();
+  std::span<const uint8_t> blob = Blob();
+  std::vector<sock_filter> filter = GuestFilter();
+  CHECK(blob.size() <= kTextSize && blob.size() + 0x2000 <= kTempSize - kTempText);
+  CHECK(filter.size() <= 512 && sizeof(BootArgs) + filter.size() * 8 <= kTempText);
+  long temp = host::Mmap(nullptr, kTempSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (!host::IsError(temp) && temp + kTempSize > kBase) {
+    // Without address space randomisation mappings begin in the stub's region.
+    host::Munmap(reinterpret_cast<void*>(temp), kTempSize);
+    temp = host::Mmap(reinterpret_cast<void*>(0x100000000000), kTempSize, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  }
+  if (host::IsError(temp)) return base::Status::Errno("mapping the stub", static_cast<int>(-temp));
+  auto* args = reinterpret_cast<BootArgs*>(temp);
+  args->temp = static_cast<uint64_t>(temp);
+  args->temp_size = kTempSize;
+  args->text = args->temp + kTempText;
+  args->text_size = blob.size();
+  memcpy(reinterpret_cast<void*>(args->text), blob.data(), blob.size());
+  memcpy(args->vdso, place.range, sizeof place.range);
+  args->fsgsbase = HostFsgsbase();
+  args->ptrace = for_ptrace;
+  args->filter_len = static_cast<uint32_t>(filter.size());
+  args->filter = args->temp + sizeof(BootArgs);
+  memcpy(args + 1, filter.data(), filter.size() * sizeof(sock_filter));
+  // The stack stays below the text's pages, which become executable.
+  uint64_t text_pages = (blob.size() + 4095) & ~uint64_t{4095};
+  mprotect(reinterpret_cast<void*>(args->text), text_pages, PROT_READ | PROT_EXEC);
+  int sockets[2];
+  long r = host::Socketpair(SOCK_SEQPACKET, sockets);
+  if (r < 0) return base::Status::Errno("socketpair", static_cast<int>(-r));
+  socket_.reset(sockets[0]);
+  args->socket = sockets[1];
+  r = ForkZygote(args);
+  host::Munmap(reinterpret_cast<void*>(temp), kTempSize);
+  host::Close(sockets[1]);
+  if (r < 0) return base::Status::Errno("forking the first guest process", static_cast<int>(-r));
+  pid_ = static_cast<int>(r);
+  ZygoteHello hello{};
+  do {
+    r = host::Read(socket_.get(), &hello, sizeof hello);
+  } while (r == -EINTR);
+  if (r != sizeof hello || hello.magic != kZygoteMagic) {
+    return base::Status::Error("the first guest process died at its start");
+  }
+  if (hello.vdso_ok) clock_gettime_ = kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset;
+  return {};
+}
+
+long Zygote::Spawn(int slots, uint64_t slots_size, int socket) {
+  ZygoteRequest request{slots_size};
+  int fds[2] = {slots, socket};
+  long r = host::SendWithFds(socket_.get(), &request, sizeof request, fds, 0);
+  if (r < 0) return r;
+  ZygoteReply reply{};
+  do {
+    r = host::Read(socket_.get(), &reply, sizeof reply);
+  } while (r == -EINTR);
+  if (r != sizeof reply) return -EAGAIN;
+  return reply.pid;
+}
+
+}  // namespace stub

@@ -1,0 +1,237 @@
+#include "platform/systrap/systrap.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include <cstring>
+
+#include "platform/base/log.h"
+#include "platform/host/host.h"
+#include "platform/stub/fp_state.h"
+#include "platform/stub/layout.h"
+#include "platform/stub/process.h"
+
+namespace systrap {
+namespace {
+
+using platform::Stop;
+using stub::Channel;
+
+class SystrapEngine;
+
+class SystrapThread final : public stub::Thread {
+ public:
+  using Thread::Thread;
+
+  Stop Run() override;
+  bool Commit() override;
+  void SetReturn(uint64_t value) override {
+    ret_ = value;
+    ret_pending_ = true;
+    if (regs_valid_) regs_.rax = value;
+  }
+  const platform::Regs& regs() override;
+  void SetRegs(const platform::Regs& regs) override;
+  platform::FpState GetFp() override;
+  base::Result<void> SetFp(std::span<const uint8_t> fp) override;
+  void Interrupt() override;
+
+ private:
+  uint8_t* base() const { return reinterpret_cast<uint8_t*>(channel_); }
+  // The guest's registers in its signal frame. The stub says where: checked, since the guest may have written it.
+  stub::UContext* frame() const {
+    uint64_t at = __atomic_load_n(&channel_->frame, __ATOMIC_RELAXED);
+    if (at < stub::kAltStack || at > stub::kSlotSize - sizeof(stub::UContext) || (at & 7) != 0) at = stub::InitialFrame();
+    return reinterpret_cast<stub::UContext*>(base() + at);
+  }
+  // Its extended state, or nullptr.
+  uint8_t* fp() const {
+    uint64_t offset = frame()->fpstate - (stub::kSlots + uint64_t{slot_} * stub::kSlotSize);
+    uint64_t size = stub::GetFpLayout().size;
+    return offset >= stub::kAltStack && offset <= stub::kSlotSize - size ? base() + offset : nullptr;
+  }
+  Stop Stopped(uint32_t state);
+
+  bool bases_dirty_ = true;  // a new thread's are in the slot
+  bool ret_pending_ = false;
+  bool regs_valid_ = false;
+  uint64_t ret_ = 0;
+  uint64_t orig_rax_ = ~uint64_t{0};
+  platform::Regs regs_{};
+};
+
+class SystrapEngine final : public stub::Engine {
+ public:
+  base::Status Init() { return Start(false); }
+  const char* name() const override { return "systrap"; }
+
+ protected:
+  std::unique_ptr<stub::Thread> MakeThread(base::Ref<stub::Space> space, uint32_t slot, int tid,
+                                           const platform::Regs& regs) override {
+    return std::make_unique<SystrapThread>(std::move(space), slot, tid, regs);
+  }
+};
+
+Stop SystrapThread::Run() {
+  // Before anything that commits to a trip into the guest. Partner of Interrupt().
+  running_.store(true, std::memory_order_seq_cst);
+  if (interrupt_.load(std::memory_order_seq_cst)) [[unlikely]] {
+    running_.store(false, std::memory_order_relaxed);
+    interrupt_.store(false, std::memory_order_relaxed);
+    return {.kind = Stop::Kind::kInterrupted};
+  }
+  uint32_t command = stub::kRunning;
+  if (space_->HasOps()) [[unlikely]] {
+    for (;;) {
+      stub::Space::Hand hand = space_->HandOver(slot_);
+      if (hand == stub::Space::Hand::kDead) {
+        running_.store(false, std::memory_order_relaxed);
+        return Dead();
+      }
+      if (hand == stub::Space::Hand::kNothing) break;
+      command |= stub::kOps;
+      if (hand == stub::Space::Hand::kLast) break;
+      if (!Command(stub::kRunning | stub::kOps | stub::kStay) ||
+          WaitStop(stub::kRunning | stub::kOps | stub::kStay, false) != stub::kReady) {
+        running_.store(false, std::memory_order_relaxed);
+        return Dead();
+      }
+      command &= ~stub::kOps;
+    }
+  }
+  if (ret_pending_) {
+    __atomic_store_n(&channel_->ret, ret_, __ATOMIC_RELAXED);
+    command |= stub::kRet;
+    ret_pending_ = false;
+  }
+  if (bases_dirty_) {
+    command |= stub::kBases;
+    bases_dirty_ = false;
+  }
+  regs_valid_ = false;
+  auto* engine = space_->engine();
+  int inside = engine->running.fetch_add(1, std::memory_order_relaxed) + 1;
+  // A pair of spinning threads needs two processors.
+  bool spin = inside * 2 <= engine->cpus();
+  if (spin) command |= stub::kSpin;
+  uint32_t state = Command(command) ? WaitStop(command, spin) : stub::kDead;
+  engine->running.fetch_sub(1, std::memory_order_relaxed);
+  running_.store(false, std::memory_order_relaxed);
+  return Stopped(state);
+}
+
+Stop SystrapThread::Stopped(uint32_t state) {
+  const Channel* c = channel_;
+  orig_rax_ = ~uint64_t{0};
+  switch (state) {
+    case stub::kStoppedSyscall:
+      syscall_.nr = __atomic_load_n(&c->nr, __ATOMIC_RELAXED);
+      for (int i = 0; i < 6; i++) syscall_.arg[i] = __atomic_load_n(&c->arg[i], __ATOMIC_RELAXED);
+      orig_rax_ = syscall_.nr;
+      ret_ = static_cast<uint64_t>(-ENOSYS);
+      ret_pending_ = true;
+      return {.kind = Stop::Kind::kSyscall};
+    case stub::kStoppedInterrupt:
+      interrupt_.store(false, std::memory_order_relaxed);
+      return {.kind = Stop::Kind::kInterrupted};
+    case stub::kStoppedFault: {
+      uint32_t signo = __atomic_load_n(&c->signo, __ATOMIC_RELAXED);
+      if (signo != SIGSEGV && signo != SIGBUS && signo != SIGFPE && signo != SIGILL && signo != SIGTRAP) break;
+      return {.kind = Stop::Kind::kFault,
+              .signo = static_cast<uint8_t>(signo),
+              .code = __atomic_load_n(&c->code, __ATOMIC_RELAXED),
+              .addr = __atomic_load_n(&c->addr, __ATOMIC_RELAXED),
+              .trapno = static_cast<uint32_t>(__atomic_load_n(&c->trapno, __ATOMIC_RELAXED)),
+              .error = static_cast<uint32_t>(__atomic_load_n(&c->error, __ATOMIC_RELAXED))};
+    }
+    default:
+      if (!space_->dead()) LOG_WARNING("guest process %d: state %u", space_->pid(), state);
+      break;
+  }
+  return Dead();
+}
+
+bool SystrapThread::Commit() {
+  while (space_->HasOps()) {
+    stub::Space::Hand hand = space_->HandOver(slot_);
+    if (hand == stub::Space::Hand::kDead) return false;
+    if (hand == stub::Space::Hand::kNothing) return true;
+    constexpr uint32_t kCommand = stub::kRunning | stub::kOps | stub::kStay;
+    if (!Command(kCommand) || WaitStop(kCommand, false) != stub::kReady) {
+      space_->Kill();
+      return false;
+    }
+  }
+  return !space_->dead();
+}
+
+const platform::Regs& SystrapThread::regs() {
+  if (!regs_valid_) {
+    stub::UContext uc;
+    memcpy(&uc, frame(), sizeof uc);
+    stub::RegsFromFrame(uc, &regs_);
+    regs_.fs_base = channel_->fs_base;
+    regs_.gs_base = channel_->gs_base;
+    if (ret_pending_) regs_.rax = ret_;
+    regs_.orig_rax = orig_rax_;
+    regs_valid_ = true;
+  }
+  return regs_;
+}
+
+void SystrapThread::SetRegs(const platform::Regs& regs) {
+  stub::RegsToFrame(regs, frame());
+  if (channel_->fs_base != regs.fs_base || channel_->gs_base != regs.gs_base) {
+    channel_->fs_base = regs.fs_base;
+    channel_->gs_base = regs.gs_base;
+    bases_dirty_ = true;
+  }
+  ret_pending_ = false;
+  regs_ = regs;
+  regs_.cs = platform::kUserCs;
+  regs_.ss = platform::kUserSs;
+  regs_.ds = regs_.es = regs_.fs = regs_.gs = 0;
+  regs_.eflags = (regs.eflags & platform::kUserEflags) | platform::kFixedEflags;
+  regs_valid_ = true;
+}
+
+platform::FpState SystrapThread::GetFp() {
+  const stub::FpLayout& layout = stub::GetFpLayout();
+  uint8_t* p = fp();
+  if (!p) return layout.initial;
+  platform::FpState raw(p, p + layout.size);
+  platform::FpState out(layout.size);
+  if (!stub::NormaliseFp(raw, out.data())) return layout.initial;
+  return out;
+}
+
+base::Result<void> SystrapThread::SetFp(std::span<const uint8_t> fp_state) {
+  const stub::FpLayout& layout = stub::GetFpLayout();
+  platform::FpState clean(layout.size);
+  if (!stub::NormaliseFp(fp_state, clean.data())) return abi::Errno::kEINVAL;
+  uint8_t* p = fp();
+  if (!p) {
+    frame()->fpstate = stub::kSlots + uint64_t{slot_} * stub::kSlotSize + stub::InitialFp();
+    p = base() + stub::InitialFp();
+  }
+  memcpy(p, clean.data(), clean.size());
+  return {};
+}
+
+void SystrapThread::Interrupt() {
+  if (interrupt_.exchange(true, std::memory_order_seq_cst)) return;
+  if (!running_.load(std::memory_order_seq_cst)) return;
+  space_->Signal(tid_, stub::kInterruptSignal);
+  // The driving thread learns that it may not wait for ever now.
+  host::FutexWake(&channel_->state, 1, true);
+}
+
+}  // namespace
+
+base::StatusOr<std::unique_ptr<platform::Platform>> Create() {
+  auto engine = std::make_unique<SystrapEngine>();
+  if (base::Status s = engine->Init(); !s.ok()) return std::move(s).With("systrap");
+  return std::unique_ptr<platform::Platform>(std::move(engine));
+}
+
+}  // namespace systrap
