@@ -4,6 +4,6 @@
 #include <cstdint>
 #include <span>
 
-namespace stub {
+namespace platform::stub {
 std::span<const uint8_t> Blob();
-}  // namespace stub
+}  // namespace platform::stub

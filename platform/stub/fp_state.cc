@@ -8,7 +8,7 @@
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 
-namespace stub {
+namespace platform::stub {
 namespace {
 
 constexpr uint32_t kMagic1 = 0x46505853;  // FP_XSTATE_MAGIC1
@@ -34,7 +34,8 @@ void OnSignal(int, siginfo_t*, void* context) {
 }
 
 FpLayout Learn() {
-  struct sigaction sa {}, old {};
+  struct sigaction sa {
+  }, old{};
   sa.sa_sigaction = OnSignal;
   sa.sa_flags = SA_SIGINFO;
   host::Sigaction(SIGUSR1, &sa, &old);
@@ -87,9 +88,10 @@ bool NormaliseFp(std::span<const uint8_t> fp, uint8_t* out) {
   if (mxcsr & ~l.mxcsr_mask) return false;
   SwBytes sw;
   memcpy(&sw, fp.data() + kSwBytes, sizeof sw);
-  // As the kernel's check_xstate_in_sigframe: a frame without the magic numbers is a bare FXSAVE area.
-  bool extended = l.size > kFxSize && fp.size() >= l.size && sw.magic1 == kMagic1 && sw.extended_size == l.size &&
-                  sw.xstate_size == l.xstate_size &&
+  // As the kernel's check_xstate_in_sigframe: a frame without the magic numbers is a bare FXSAVE
+  // area.
+  bool extended = l.size > kFxSize && fp.size() >= l.size && sw.magic1 == kMagic1 &&
+                  sw.extended_size == l.size && sw.xstate_size == l.xstate_size &&
                   memcmp(fp.data() + l.xstate_size, &kMagic2, sizeof kMagic2) == 0;
   if (extended) {
     uint64_t header[kHeaderSize / 8];
@@ -112,4 +114,4 @@ bool NormaliseFp(std::span<const uint8_t> fp, uint8_t* out) {
   return true;
 }
 
-}  // namespace stub
+}  // namespace platform::stub

@@ -5,21 +5,21 @@
 #include <span>
 #include <vector>
 
-namespace stub {
+namespace platform::stub {
 
 // What the host's kernel uses; learnt once per process from a signal frame.
 struct FpLayout {
-  uint32_t size;          // FpState bytes, FP_XSTATE_MAGIC2 included
-  uint32_t xstate_size;   // without it
-  uint64_t features;      // XSAVE components that a guest may have
+  uint32_t size;         // FpState bytes, FP_XSTATE_MAGIC2 included
+  uint32_t xstate_size;  // without it
+  uint64_t features;     // XSAVE components that a guest may have
   uint32_t mxcsr_mask;
   std::vector<uint8_t> initial;  // the initial state
 };
 // Raises a signal in the calling thread at the first call: before other threads run.
 const FpLayout& GetFpLayout();
 
-// Writes fp (empty: the initial state; a bare FXSAVE area: with the rest initial) to out, which has layout.size bytes. False if the
-// host's rt_sigreturn would refuse it.
+// Writes fp (empty: the initial state; a bare FXSAVE area: with the rest initial) to out, which has
+// layout.size bytes. False if the host's rt_sigreturn would refuse it.
 bool NormaliseFp(std::span<const uint8_t> fp, uint8_t* out);
 
-}  // namespace stub
+}  // namespace platform::stub

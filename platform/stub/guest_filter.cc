@@ -11,12 +11,16 @@
 
 #include "platform/stub/layout.h"
 
-namespace stub {
+namespace platform::stub {
 namespace {
 
 sock_filter Load(uint32_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset); }
-sock_filter JumpEq(uint32_t k, uint8_t yes, uint8_t no) { return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no); }
-sock_filter JumpGe(uint32_t k, uint8_t yes, uint8_t no) { return BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, k, yes, no); }
+sock_filter JumpEq(uint32_t k, uint8_t yes, uint8_t no) {
+  return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no);
+}
+sock_filter JumpGe(uint32_t k, uint8_t yes, uint8_t no) {
+  return BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, k, yes, no);
+}
 sock_filter Return(uint32_t k) { return BPF_STMT(BPF_RET | BPF_K, k); }
 
 uint32_t ArgLow(int i) { return offsetof(seccomp_data, args) + 8 * i; }
@@ -84,4 +88,4 @@ std::vector<sock_filter> GuestFilter() {
   return std::move(b.code);
 }
 
-}  // namespace stub
+}  // namespace platform::stub

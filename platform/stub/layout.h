@@ -1,35 +1,40 @@
-// What the stub (freestanding code inside guest processes) and the sentry agree on: addresses, the slot of a guest thread, commands.
-// Included by both sides. Everything in a slot can be rewritten by a hostile guest at any time: the sentry copies once, checks, uses.
+// What the stub (freestanding code inside guest processes) and the sentry agree on: addresses, the
+// slot of a guest thread, commands. Included by both sides. Everything in a slot can be rewritten
+// by a hostile guest at any time: the sentry copies once, checks, uses.
 #pragma once
 
 #include <cstdint>
 
-namespace stub {
+namespace platform::stub {
 
 // --- Addresses in a guest process ---
-constexpr uint64_t kTaskEnd = 0x7ffffffff000;    // end of user addresses (TASK_SIZE_MAX of 4-level paging)
-constexpr uint64_t kBase = 0x7fffc0000000;       // guests get what is below
-constexpr uint64_t kText = kBase;                // the stub's code and constants
+constexpr uint64_t kTaskEnd =
+    0x7ffffffff000;  // end of user addresses (TASK_SIZE_MAX of 4-level paging)
+constexpr uint64_t kBase = 0x7fffc0000000;  // guests get what is below
+constexpr uint64_t kText = kBase;           // the stub's code and constants
 constexpr uint64_t kTextSize = 0x10000;
 constexpr uint64_t kZygoteData = kBase + 0x20000;  // the zygote's stack and the filter program
 constexpr uint64_t kZygoteDataSize = 0x8000;
-constexpr uint64_t kVdso = kBase + 0x100000;     // the host's vvar and vdso, in their order
+constexpr uint64_t kVdso = kBase + 0x100000;  // the host's vvar and vdso, in their order
 constexpr uint64_t kVdsoSize = 0x40000;
-constexpr uint64_t kSlots = kBase + 0x1000000;   // the shared file of the address space: an array of slots
+constexpr uint64_t kSlots =
+    kBase + 0x1000000;  // the shared file of the address space: an array of slots
 constexpr uint64_t kGuestMin = 0x10000;
 
 // Offsets in the text (fixed by code/head.S).
 constexpr uint64_t kBootstrapOffset = 0;
-constexpr uint64_t kSyscallOffset = 16;  // "syscall; int3": where the ptrace engine makes a guest process call
+constexpr uint64_t kSyscallOffset =
+    16;  // "syscall; int3": where the ptrace engine makes a guest process call
 constexpr uint64_t kClockOffset = 32;
 
 // --- A guest thread's slot ---
-constexpr uint64_t kSlotSize = 0x8000;  // a power of two: the stub finds its slot from its stack pointer
+constexpr uint64_t kSlotSize =
+    0x8000;  // a power of two: the stub finds its slot from its stack pointer
 constexpr uint32_t kMaxSlots = 16384;
 
-// The state word. Low bits: who has the thread and why; kSleeping: the side that waits sleeps in futex on the word, so that the other
-// must wake it. The sentry changes the word while it is not kRunning, the stub while it is (and the kernel writes 0 when the thread
-// ends).
+// The state word. Low bits: who has the thread and why; kSleeping: the side that waits sleeps in
+// futex on the word, so that the other must wake it. The sentry changes the word while it is not
+// kRunning, the stub while it is (and the kernel writes 0 when the thread ends).
 constexpr uint32_t kDead = 0;
 constexpr uint32_t kRunning = 1;  // a command was given: the flags below
 constexpr uint32_t kStoppedSyscall = 2;
@@ -40,26 +45,33 @@ constexpr uint32_t kFailed = 6;  // a mapping change failed
 constexpr uint32_t kKindMask = 7;
 constexpr uint32_t kSleeping = 8;
 // Flags of a command.
-constexpr uint32_t kOps = 0x10;     // carry out the slot's ops first
-constexpr uint32_t kStay = 0x20;    // then stop again as kReady
-constexpr uint32_t kBases = 0x40;   // load fs_base and gs_base
-constexpr uint32_t kRet = 0x80;     // rax = ret
-constexpr uint32_t kExit = 0x100;   // end the thread
-constexpr uint32_t kSpin = 0x200;   // spin at the next stop before sleeping
+constexpr uint32_t kOps = 0x10;    // carry out the slot's ops first
+constexpr uint32_t kStay = 0x20;   // then stop again as kReady
+constexpr uint32_t kBases = 0x40;  // load fs_base and gs_base
+constexpr uint32_t kRet = 0x80;    // rax = ret
+constexpr uint32_t kExit = 0x100;  // end the thread
+constexpr uint32_t kSpin = 0x200;  // spin at the next stop before sleeping
 
 // Channel.ops_state.
 constexpr uint32_t kOpsDone = 0;
 constexpr uint32_t kOpsPending = 1;
 constexpr uint32_t kOpsWaited = 2;  // pending, and a sentry thread sleeps on the word
 
-enum OpKind : uint32_t { kOpMap = 1, kOpUnmap = 2, kOpProtect = 3, kOpReceive = 4, kOpClose = 5, kOpClone = 6 };
+enum OpKind : uint32_t {
+  kOpMap = 1,
+  kOpUnmap = 2,
+  kOpProtect = 3,
+  kOpReceive = 4,
+  kOpClose = 5,
+  kOpClone = 6
+};
 
 struct Op {
   uint64_t addr;
   uint64_t len;
   uint64_t offset;
   uint32_t kind_prot;  // OpKind | prot << 8
-  int32_t fd;          // kOpMap, kOpReceive (the number that it must get), kOpClose; kOpClone: the slot
+  int32_t fd;  // kOpMap, kOpReceive (the number that it must get), kOpClose; kOpClone: the slot
 };
 static_assert(sizeof(Op) == 32);
 constexpr uint32_t kMaxOps = 112;
@@ -71,10 +83,10 @@ struct Channel {
   uint64_t ret;
   uint64_t arg[6];
   // Rarely changed, so that the line stays shared in both caches.
-  uint64_t frame;     // offset in the slot of the ucontext of the guest's registers
+  uint64_t frame;  // offset in the slot of the ucontext of the guest's registers
   uint64_t fs_base;
   uint64_t gs_base;
-  uint32_t tid;       // written by the kernel at clone
+  uint32_t tid;  // written by the kernel at clone
   uint32_t ops_state;
   uint32_t ops_count;
   int32_t clone_result;
@@ -93,7 +105,8 @@ static_assert(sizeof(Channel) <= 0x1000);
 static_assert(__builtin_offsetof(Channel, frame) == 64);
 static_assert(__builtin_offsetof(Channel, ops) == 0x200);
 
-// The rest of the slot is the alternate signal stack; the guest's registers lie in the kernel's signal frame at its top.
+// The rest of the slot is the alternate signal stack; the guest's registers lie in the kernel's
+// signal frame at its top.
 constexpr uint64_t kAltStack = 0x1000;
 constexpr uint64_t kAltStackSize = kSlotSize - kAltStack;
 
@@ -105,7 +118,8 @@ struct UContext {
   uint32_t ss_flags;
   uint32_t pad;
   uint64_t ss_size;
-  uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+  uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+      eflags;
   uint16_t cs, gs, fs, ss;
   uint64_t err, trapno, oldmask, cr2;
   uint64_t fpstate;  // address in the guest process
@@ -116,12 +130,14 @@ static_assert(sizeof(UContext) == 304);
 constexpr uint64_t kUcFlags = 7;  // UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
 constexpr uint64_t kSiginfoSize = 128;
 
-constexpr int kInterruptSignal = 10;  // SIGUSR1: never reaches the guest, whose signals are the sentry's
+constexpr int kInterruptSignal =
+    10;  // SIGUSR1: never reaches the guest, whose signals are the sentry's
 
 // --- The zygote ---
 // Before the switch into the stub, in the forked child's memory.
 struct BootArgs {
-  uint64_t temp, temp_size;  // where this struct, the text's copy and a stack lie; unmapped at the end
+  uint64_t temp,
+      temp_size;  // where this struct, the text's copy and a stack lie; unmapped at the end
   uint64_t text, text_size;  // the copy
   uint64_t vdso[4][2];       // {start, end} of vvar*, vdso in address order; 0 when absent
   int32_t socket;            // SOCK_SEQPACKET to the sentry
@@ -131,7 +147,8 @@ struct BootArgs {
   uint64_t filter;           // their address
 };
 
-// The zygote's messages. It says hello once, then answers each request, that came with the address space's slots file and socket.
+// The zygote's messages. It says hello once, then answers each request, that came with the address
+// space's slots file and socket.
 struct ZygoteHello {
   uint32_t magic;
   uint32_t vdso_ok;
@@ -145,4 +162,4 @@ struct ZygoteReply {
   uint32_t pad;
 };
 
-}  // namespace stub
+}  // namespace platform::stub

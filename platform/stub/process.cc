@@ -10,12 +10,12 @@
 #include "platform/host/host.h"
 #include "platform/stub/fp_state.h"
 
-namespace stub {
+namespace platform::stub {
 namespace {
 
 constexpr uint64_t kSlotsRange = uint64_t{kMaxSlots} * kSlotSize;
-// How long a guest process may take to carry out a batch, or to stop after an interrupt. Only a hostile one, or a machine that is
-// stopped for as long, doesn't make it.
+// How long a guest process may take to carry out a batch, or to stop after an interrupt. Only a
+// hostile one, or a machine that is stopped for as long, doesn't make it.
 constexpr int64_t kPatienceNs = 10'000'000'000;
 constexpr int64_t kSliceNs = 1'000'000'000;
 constexpr int kSpinLimit = 3000;
@@ -27,7 +27,8 @@ uint32_t LoadWord(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIR
 uint64_t InitialFp() { return (kSlotSize - GetFpLayout().size) & ~uint64_t{63}; }
 
 uint64_t InitialFrame() {
-  // get_sigframe() and align_sigframe() in arch/x86/kernel/signal.c: the return address lies 8 bytes before the ucontext.
+  // get_sigframe() and align_sigframe() in arch/x86/kernel/signal.c: the return address lies 8
+  // bytes before the ucontext.
   return ((InitialFp() - 8 - sizeof(UContext) - kSiginfoSize) & ~uint64_t{15}) - 8 + 8;
 }
 
@@ -93,18 +94,21 @@ Space::~Space() {
 }
 
 bool Space::SlotMemory(uint32_t slot) {
-  // What the sentry writes must have memory behind it: a full tmpfs is an error here, not a fault later.
+  // What the sentry writes must have memory behind it: a full tmpfs is an error here, not a fault
+  // later.
   int64_t at = slot * static_cast<int64_t>(kSlotSize);
   int64_t frame = static_cast<int64_t>(InitialFrame() & ~uint64_t{4095});
   return host::Fallocate(slots_fd_.get(), 0, at, 4096) == 0 &&
-         host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) == 0;
+         host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) ==
+             0;
 }
 
 long Space::Start() {
   long r = host::CreateMemoryFile();
   if (r < 0) return r;
   slots_fd_.reset(static_cast<int>(r));
-  r = host::Mmap(nullptr, kSlotsRange, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, slots_fd_.get(), 0);
+  r = host::Mmap(nullptr, kSlotsRange, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                 slots_fd_.get(), 0);
   if (host::IsError(r)) return r;
   slots_ = reinterpret_cast<uint8_t*>(r);
   if (!SlotMemory(0)) return -ENOMEM;
@@ -135,8 +139,8 @@ long Space::Start() {
   return r < 0 ? r : 0;
 }
 
-void Space::PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot, int fd,
-                       base::Ref<platform::MapFile> file) {
+void Space::PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot,
+                       int fd, base::Ref<platform::MapFile> file) {
   CHECK(len <= kBase && addr <= kBase - len);
   uint32_t kind_prot = kind | static_cast<uint32_t>(prot) << 8;
   // What a later change of the same range makes pointless, or continues, is no change of its own.
@@ -163,13 +167,14 @@ void Space::UpdatePendingLocked() {
   pending_.store(!queue_.empty() || owner_ >= 0 ? 1 : 0, std::memory_order_release);
 }
 
-void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>& file, uint64_t offset,
-                uint8_t prot) {
+void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>& file,
+                uint64_t offset, uint8_t prot) {
   if (len == 0) return;
   base::MutexLock lock(mu_);
   auto [it, fresh] = fds_.try_emplace(file->id(), -1);
   if (fresh) {
-    // The guest process's kernel gives the lowest free number, and so do we: changes take effect in queue order.
+    // The guest process's kernel gives the lowest free number, and so do we: changes take effect in
+    // queue order.
     size_t n = 0;
     while (n < fd_used_.size() && fd_used_[n]) n++;
     if (n == fd_used_.size()) fd_used_.push_back(false);
@@ -238,7 +243,8 @@ Space::Hand Space::HandOver(uint32_t slot) {
       char byte = 0;
       int fd = p.file->fd();
       // Never waits: a guest process that doesn't take its descriptors is hostile.
-      sent = host::SendWithFds(socket_.get(), &byte, 1, std::span<const int>(&fd, 1), MSG_DONTWAIT) == 1;
+      sent = host::SendWithFds(socket_.get(), &byte, 1, std::span<const int>(&fd, 1),
+                               MSG_DONTWAIT) == 1;
     }
     queue_.pop_front();
   }
@@ -274,9 +280,8 @@ void Space::ReleaseSlot(uint32_t slot) {
   free_slots_.push_back(slot);
 }
 
-base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(platform::GuestThread* creator,
-                                                                      const platform::Regs& regs,
-                                                                      const platform::FpState& fp) {
+base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
+    platform::GuestThread* creator, const platform::Regs& regs, const platform::FpState& fp) {
   if (dead()) return abi::Errno::kEAGAIN;
   uint32_t slot = 0;
   if (creator) {
@@ -375,7 +380,8 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
   }
   uint32_t asleep = command | kSleeping;
   uint32_t s = command;
-  if (!__atomic_compare_exchange_n(word, &s, asleep, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return s & kKindMask;
+  if (!__atomic_compare_exchange_n(word, &s, asleep, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    return s & kKindMask;
   int64_t give_up = 0;
   for (;;) {
     if (space_->dead()) return kDead;
@@ -467,4 +473,4 @@ void Engine::Reap() {
   }
 }
 
-}  // namespace stub
+}  // namespace platform::stub

@@ -1,5 +1,6 @@
-// The sentry's side of the stub, common to the engines that keep a host process per guest address space: creation, the queue of
-// mapping changes, slots, registers in signal frames, death. An engine derives Thread.
+// The sentry's side of the stub, common to the engines that keep a host process per guest address
+// space: creation, the queue of mapping changes, slots, registers in signal frames, death. An
+// engine derives Thread.
 #pragma once
 
 #include <atomic>
@@ -15,7 +16,7 @@
 #include "platform/stub/layout.h"
 #include "platform/stub/zygote.h"
 
-namespace stub {
+namespace platform::stub {
 
 class Engine;
 class Thread;
@@ -28,9 +29,9 @@ class Space final : public platform::AddressSpace {
   void Unmap(uint64_t addr, uint64_t len) override;
   void Protect(uint64_t addr, uint64_t len, uint8_t prot) override;
   void Forget(const platform::MapFile& file) override;
-  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(platform::GuestThread* creator,
-                                                                 const platform::Regs& regs,
-                                                                 const platform::FpState& fp) override;
+  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
+      platform::GuestThread* creator, const platform::Regs& regs,
+      const platform::FpState& fp) override;
   void Kill() override;
 
   // A host signal for one of its threads; nothing happens when the process is gone.
@@ -39,13 +40,16 @@ class Space final : public platform::AddressSpace {
   int pid() const { return pid_; }
   bool dead() const { return dead_.load(std::memory_order_acquire); }
   Engine* engine() const { return engine_; }
-  Channel* ChannelOf(uint32_t slot) const { return reinterpret_cast<Channel*>(slots_ + slot * kSlotSize); }
+  Channel* ChannelOf(uint32_t slot) const {
+    return reinterpret_cast<Channel*>(slots_ + slot * kSlotSize);
+  }
 
   // Whether mapping changes are queued or under way.
   bool HasOps() const { return pending_.load(std::memory_order_acquire) != 0; }
   enum class Hand { kNothing, kLast, kMore, kDead };
-  // Puts the next batch into a slot once the batch before it is done. kLast: this is all that was queued; kMore: the thread must
-  // carry it out and come back for the rest. kDead: the process was killed.
+  // Puts the next batch into a slot once the batch before it is done. kLast: this is all that was
+  // queued; kMore: the thread must carry it out and come back for the rest. kDead: the process was
+  // killed.
   Hand HandOver(uint32_t slot);
 
   // A slot for a thread, with the registers in its signal frame and the state kReady.
@@ -98,8 +102,9 @@ class Thread : public platform::GuestThread {
   Channel* channel() const { return channel_; }
   // The end of everything: the process is killed.
   platform::Stop Dead();
-  // Waits until the state is no longer command; the state without kSleeping, kDead if the thread or process is gone. Once
-  // interrupted() holds, a guest that doesn't stop within a bounded time is killed.
+  // Waits until the state is no longer command; the state without kSleeping, kDead if the thread or
+  // process is gone. Once interrupted() holds, a guest that doesn't stop within a bounded time is
+  // killed.
   uint32_t WaitStop(uint32_t command, bool spin);
   // Gives a command; false when the thread is dead.
   bool Command(uint32_t command);
@@ -108,7 +113,8 @@ class Thread : public platform::GuestThread {
   Channel* const channel_;
   const uint32_t slot_;
   const int tid_;
-  std::atomic<bool> interrupt_{false};  // partner: Interrupt() stores before it loads running_, Run() the other way round
+  std::atomic<bool> interrupt_{
+      false};  // partner: Interrupt() stores before it loads running_, Run() the other way round
   std::atomic<bool> running_{false};
   platform::SyscallRegs syscall_{};
 };
@@ -140,8 +146,8 @@ class Engine : public platform::Platform {
 
   Zygote zygote_;
   int cpus_ = 1;
-  // Held while a process is created, so that the reaper finds every pid in the table; and while a pid is used, so that it is not
-  // reused meanwhile.
+  // Held while a process is created, so that the reaper finds every pid in the table; and while a
+  // pid is used, so that it is not reused meanwhile.
   base::Mutex<base::LockClass::kEngine> mu_;
   absl::flat_hash_map<int, Space*> spaces_ GUARDED_BY(mu_);
   host::Thread reaper_ GUARDED_BY(mu_);
@@ -156,4 +162,4 @@ uint64_t InitialFp();
 void RegsFromFrame(const UContext& uc, platform::Regs* regs);
 void RegsToFrame(const platform::Regs& regs, UContext* uc);
 
-}  // namespace stub
+}  // namespace platform::stub

@@ -17,7 +17,7 @@
 #include "platform/stub/guest_filter.h"
 #include "platform/stub/layout.h"
 
-namespace stub {
+namespace platform::stub {
 namespace {
 
 constexpr uint64_t kTempSize = 0x10000;
@@ -45,14 +45,17 @@ uint64_t FindVdsoSymbol(uint64_t base, const char* name) {
   const Elf64_Sym* symbols = nullptr;
   const char* strings = nullptr;
   for (; dyn->d_tag != DT_NULL; dyn++) {
-    if (dyn->d_tag == DT_SYMTAB) symbols = reinterpret_cast<const Elf64_Sym*>(load + dyn->d_un.d_ptr);
+    if (dyn->d_tag == DT_SYMTAB)
+      symbols = reinterpret_cast<const Elf64_Sym*>(load + dyn->d_un.d_ptr);
     if (dyn->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(load + dyn->d_un.d_ptr);
   }
   if (!symbols || !strings) return 0;
-  // The symbol table has no length of its own: it ends where the string table begins, in every vDSO.
+  // The symbol table has no length of its own: it ends where the string table begins, in every
+  // vDSO.
   auto end = reinterpret_cast<const Elf64_Sym*>(strings);
   for (const Elf64_Sym* s = symbols; s + 1 <= end; s++) {
-    if (s->st_value != 0 && strcmp(strings + s->st_name, name) == 0) return load + s->st_value - base;
+    if (s->st_value != 0 && strcmp(strings + s->st_name, name) == 0)
+      return load + s->st_value - base;
   }
   return 0;
 }
@@ -65,14 +68,17 @@ long ForkZygote(BootArgs* args) {
   prctl(PR_SET_DUMPABLE, args->ptrace ? 1 : 0);
   // The kernel would write to libc's rseq area, which goes away.
   if (__rseq_size != 0) {
-    syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1, 0x53053053);
+    syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1,
+            0x53053053);
   }
   auto fd = static_cast<unsigned>(args->socket);
   if (fd > 0) syscall(SYS_close_range, 0u, fd - 1, 0);
   syscall(SYS_close_range, fd + 1, ~0u, 0);
   uint64_t entry = args->text + kBootstrapOffset;
   uint64_t stack = args->temp + args->temp_size;
-  __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(stack), "r"(entry), "D"(args) : "memory");
+  __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(stack), "r"(entry),
+                   "D"(args)
+                   : "memory");
   __builtin_unreachable();
 }
 
@@ -121,7 +127,8 @@ base::Status Zygote::Start(bool for_ptrace) {
   std::vector<sock_filter> filter = GuestFilter();
   CHECK(blob.size() <= kTextSize && blob.size() + 0x2000 <= kTempSize - kTempText);
   CHECK(filter.size() <= 512 && sizeof(BootArgs) + filter.size() * 8 <= kTempText);
-  long temp = host::Mmap(nullptr, kTempSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  long temp =
+      host::Mmap(nullptr, kTempSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (!host::IsError(temp) && temp + kTempSize > kBase) {
     // Without address space randomisation mappings begin in the stub's region.
     host::Munmap(reinterpret_cast<void*>(temp), kTempSize);
@@ -161,7 +168,8 @@ base::Status Zygote::Start(bool for_ptrace) {
   if (r != sizeof hello || hello.magic != kZygoteMagic) {
     return base::Status::Error("the first guest process died at its start");
   }
-  if (hello.vdso_ok) clock_gettime_ = kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset;
+  if (hello.vdso_ok)
+    clock_gettime_ = kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset;
   return {};
 }
 
@@ -178,4 +186,4 @@ long Zygote::Spawn(int slots, uint64_t slots_size, int socket) {
   return reply.pid;
 }
 
-}  // namespace stub
+}  // namespace platform::stub

@@ -1,4 +1,5 @@
-// The process that guest processes are forked from: the sentry's forked child, emptied of everything but the stub.
+// The process that guest processes are forked from: the sentry's forked child, emptied of
+// everything but the stub.
 #pragma once
 
 #include <cstdint>
@@ -6,17 +7,19 @@
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
 
-namespace stub {
+namespace platform::stub {
 
-// Remembers where the host's vDSO lies, from /proc/self/maps. For callers that lose sight of /proc before Zygote::Start(), which
-// calls it too. Without it guest_clock_gettime() is 0.
+// Remembers where the host's vDSO lies, from /proc/self/maps. For callers that lose sight of /proc
+// before Zygote::Start(), which calls it too. Without it guest_clock_gettime() is 0.
 void LocateVdso();
 
 class Zygote {
  public:
-  // Forks it. Only from the thread that lives as long as the sentry (guest processes die with their parent thread).
+  // Forks it. Only from the thread that lives as long as the sentry (guest processes die with their
+  // parent thread).
   base::Status Start(bool for_ptrace);
-  // A new guest process with descriptor 0 = socket and slots_size bytes of slots mapped; its pid or -errno. Serialised by the caller.
+  // A new guest process with descriptor 0 = socket and slots_size bytes of slots mapped; its pid or
+  // -errno. Serialised by the caller.
   long Spawn(int slots, uint64_t slots_size, int socket);
   void Stop() { socket_.reset(); }
   // Address of __vdso_clock_gettime in guest processes, or 0.
@@ -32,4 +35,4 @@ class Zygote {
 // Whether user code may use RDFSBASE and friends on this host.
 bool HostFsgsbase();
 
-}  // namespace stub
+}  // namespace platform::stub

@@ -11,7 +11,7 @@
 #include "platform/stub/layout.h"
 #include "platform/stub/process.h"
 
-namespace systrap {
+namespace platform::systrap {
 namespace {
 
 using platform::Stop;
@@ -38,17 +38,20 @@ class SystrapThread final : public stub::Thread {
 
  private:
   uint8_t* base() const { return reinterpret_cast<uint8_t*>(channel_); }
-  // The guest's registers in its signal frame. The stub says where: checked, since the guest may have written it.
+  // The guest's registers in its signal frame. The stub says where: checked, since the guest may
+  // have written it.
   stub::UContext* frame() const {
     uint64_t at = __atomic_load_n(&channel_->frame, __ATOMIC_RELAXED);
-    if (at < stub::kAltStack || at > stub::kSlotSize - sizeof(stub::UContext) || (at & 7) != 0) at = stub::InitialFrame();
+    if (at < stub::kAltStack || at > stub::kSlotSize - sizeof(stub::UContext) || (at & 7) != 0)
+      at = stub::InitialFrame();
     return reinterpret_cast<stub::UContext*>(base() + at);
   }
   // Its extended state, or nullptr.
   uint8_t* fp() const {
     uint64_t offset = frame()->fpstate - (stub::kSlots + uint64_t{slot_} * stub::kSlotSize);
     uint64_t size = stub::GetFpLayout().size;
-    return offset >= stub::kAltStack && offset <= stub::kSlotSize - size ? base() + offset : nullptr;
+    return offset >= stub::kAltStack && offset <= stub::kSlotSize - size ? base() + offset
+                                                                         : nullptr;
   }
   Stop Stopped(uint32_t state);
 
@@ -136,7 +139,9 @@ Stop SystrapThread::Stopped(uint32_t state) {
       return {.kind = Stop::Kind::kInterrupted};
     case stub::kStoppedFault: {
       uint32_t signo = __atomic_load_n(&c->signo, __ATOMIC_RELAXED);
-      if (signo != SIGSEGV && signo != SIGBUS && signo != SIGFPE && signo != SIGILL && signo != SIGTRAP) break;
+      if (signo != SIGSEGV && signo != SIGBUS && signo != SIGFPE && signo != SIGILL &&
+          signo != SIGTRAP)
+        break;
       return {.kind = Stop::Kind::kFault,
               .signo = static_cast<uint8_t>(signo),
               .code = __atomic_load_n(&c->code, __ATOMIC_RELAXED),
@@ -234,4 +239,4 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Create() {
   return std::unique_ptr<platform::Platform>(std::move(engine));
 }
 
-}  // namespace systrap
+}  // namespace platform::systrap

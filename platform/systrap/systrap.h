@@ -1,5 +1,5 @@
-// The default engine: guest threads run natively in host processes; their system calls and faults are signals, which the stub
-// turns into stops.
+// The default engine: guest threads run natively in host processes; their system calls and faults
+// are signals, which the stub turns into stops.
 #pragma once
 
 #include <memory>
@@ -7,9 +7,10 @@
 #include "platform/api/platform.h"
 #include "platform/base/status.h"
 
-namespace systrap {
+namespace platform::systrap {
 
-// In the sentry process, on its main thread, before other threads and before the filter is installed.
+// In the sentry process, on its main thread, before other threads and before the filter is
+// installed.
 base::StatusOr<std::unique_ptr<platform::Platform>> Create();
 
-}  // namespace systrap
+}  // namespace platform::systrap

@@ -1,14 +1,16 @@
-// The code that lives in guest processes: the zygote that creates them, and the signal handler in which a guest thread waits while
-// the sentry works for it. Freestanding and position-independent, no writable data: state is in the thread's slot (layout.h).
-// Nothing here is trusted. A guest may jump anywhere into it with any registers; what it can reach that way is what the host's
-// filter on guest processes allows (platform/stub/guest_filter.cc), and that must be harmless.
+// The code that lives in guest processes: the zygote that creates them, and the signal handler in
+// which a guest thread waits while the sentry works for it. Freestanding and position-independent,
+// no writable data: state is in the thread's slot (layout.h). Nothing here is trusted. A guest may
+// jump anywhere into it with any registers; what it can reach that way is what the host's filter on
+// guest processes allows (platform/stub/guest_filter.cc), and that must be harmless.
 
 #include "platform/stub/layout.h"
 
-namespace stub {
+namespace platform::stub {
 namespace {
 
-// Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a libc.
+// Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a
+// libc.
 enum : long {
   kSysMmap = 9,
   kSysMprotect = 10,
@@ -42,7 +44,8 @@ constexpr uint64_t kChildFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEART
 constexpr int kSigill = 4, kSigtrap = 5, kSigbus = 7, kSigfpe = 8, kSigsegv = 11, kSigsys = 31;
 constexpr uint32_t kAuditArchX8664 = 0xc000003e;
 
-inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
+                 uint64_t e = 0, uint64_t f = 0) {
   long ret;
   register uint64_t r10 __asm__("r10") = d;
   register uint64_t r8 __asm__("r8") = e;
@@ -70,8 +73,12 @@ struct SigInfo {
   };
 };
 
-inline Channel* SlotOf(const void* p) { return reinterpret_cast<Channel*>(U(p) & ~(kSlotSize - 1)); }
-inline Channel* SlotAt(uint64_t index) { return reinterpret_cast<Channel*>(kSlots + index * kSlotSize); }
+inline Channel* SlotOf(const void* p) {
+  return reinterpret_cast<Channel*>(U(p) & ~(kSlotSize - 1));
+}
+inline Channel* SlotAt(uint64_t index) {
+  return reinterpret_cast<Channel*>(kSlots + index * kSlotSize);
+}
 inline uint32_t Load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
 inline uint64_t ReadFs() {
@@ -85,7 +92,8 @@ inline uint64_t ReadGs() {
   return v;
 }
 
-// Whether the bases can be read without a call: the sentry says so through this word of the zygote's page.
+// Whether the bases can be read without a call: the sentry says so through this word of the
+// zygote's page.
 struct ZygoteData {
   uint32_t fsgsbase;
   uint32_t ptrace;
@@ -107,7 +115,8 @@ void SetBases(const Channel* c) {
   }
 }
 
-// The bases as the guest left them. Without the instructions only the sentry changes them, so the slot is right already.
+// The bases as the guest left them. Without the instructions only the sentry changes them, so the
+// slot is right already.
 inline void SaveBases(Channel* c) {
   if (!Data()->fsgsbase) return;
   uint64_t fs = ReadFs(), gs = ReadGs();
@@ -115,7 +124,8 @@ inline void SaveBases(Channel* c) {
   if (c->gs_base != gs) c->gs_base = gs;
 }
 
-extern "C" __attribute__((visibility("hidden"))) long StubClone(uint64_t flags, uint64_t stack, uint32_t* ptid, uint32_t* ctid);
+extern "C" __attribute__((visibility("hidden"))) long StubClone(uint64_t flags, uint64_t stack,
+                                                                uint32_t* ptid, uint32_t* ctid);
 
 struct IoVec {
   void* base;
@@ -149,7 +159,7 @@ long Receive(int socket, void* p, uint64_t n, FdControl* control) {
   return static_cast<long>((control->len - 16) / 4);
 }
 
-bool RunOp(Channel* c, const Op& op) {
+bool RunOp(const Op& op) {
   uint64_t prot = op.kind_prot >> 8;
   switch (op.kind_prot & 0xff) {
     case kOpMap:
@@ -168,9 +178,10 @@ bool RunOp(Channel* c, const Op& op) {
       return Call(kSysClose, op.fd) == 0;
     case kOpClone: {
       Channel* n = SlotAt(op.fd);
-      // In the new thread's slot: any thread of the process may be the one that carries the batch out.
-      n->clone_result =
-          static_cast<int32_t>(StubClone(kThreadFlags, U(n) + n->frame - 8 * 32, &n->tid, &n->state));
+      // In the new thread's slot: any thread of the process may be the one that carries the batch
+      // out.
+      n->clone_result = static_cast<int32_t>(
+          StubClone(kThreadFlags, U(n) + n->frame - 8 * 32, &n->tid, &n->state));
       return true;
     }
     default:
@@ -181,7 +192,7 @@ bool RunOp(Channel* c, const Op& op) {
 bool RunOps(Channel* c) {
   uint32_t n = c->ops_count;
   bool ok = true;
-  for (uint32_t i = 0; i < n && i < kMaxOps && ok; i++) ok = RunOp(c, c->ops[i]);
+  for (uint32_t i = 0; i < n && i < kMaxOps && ok; i++) ok = RunOp(c->ops[i]);
   if (__atomic_exchange_n(&c->ops_state, kOpsDone, __ATOMIC_ACQ_REL) == kOpsWaited) {
     Call(kSysFutex, U(&c->ops_state), kFutexWake, 0x7fffffff);
   }
@@ -198,8 +209,8 @@ uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
     }
   }
   uint32_t expected = stopped;
-  if (!__atomic_compare_exchange_n(&c->state, &expected, stopped | kSleeping, false, __ATOMIC_ACQ_REL,
-                                   __ATOMIC_ACQUIRE)) {
+  if (!__atomic_compare_exchange_n(&c->state, &expected, stopped | kSleeping, false,
+                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
     return expected;
   }
   for (;;) {
@@ -209,7 +220,8 @@ uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
   }
 }
 
-// Hands the thread to the sentry and comes back when the guest is to go on. uc: the guest's registers.
+// Hands the thread to the sentry and comes back when the guest is to go on. uc: the guest's
+// registers.
 void Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
   uint32_t last = 0;
   for (;;) {
@@ -269,7 +281,8 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
   Stop(c, uc, stopped, true);
 }
 
-// A new thread, on its slot's stack. The sentry has made the state kReady and a signal frame of the first registers.
+// A new thread, on its slot's stack. The sentry has made the state kReady and a signal frame of the
+// first registers.
 extern "C" void StubThread(Channel* c) {
   struct {
     uint64_t sp;
@@ -296,7 +309,8 @@ struct KernelSigaction {
 // In the new guest process.
 [[noreturn]] void Child(uint64_t slots_size, int slots_fd, int socket) {
   Call(kSysPrctl, 1, 9);  // PR_SET_PDEATHSIG, SIGKILL
-  long r = Call(kSysMmap, kSlots, slots_size, kProtRead | kProtWrite, kMapShared | kMapFixed, slots_fd, 0);
+  long r = Call(kSysMmap, kSlots, slots_size, kProtRead | kProtWrite, kMapShared | kMapFixed,
+                slots_fd, 0);
   if (r != static_cast<long>(kSlots)) Die();
   if (socket != 0 && Call(kSysDup3, socket, 0, 0x80000) != 0) Die();
   if (Call(kSysCloseRange, 1, ~0u, 0) != 0) Die();
@@ -307,23 +321,27 @@ struct KernelSigaction {
   if (Call(kSysSeccomp, 1, 0, U(&prog)) != 0) Die();  // SECCOMP_SET_MODE_FILTER
   Channel* c = SlotAt(0);
   uint64_t sp = U(c) + c->frame - 8 * 32;
-  __asm__ volatile("mov %0, %%rsp\n mov %1, %%rdi\n call StubThread\n hlt" ::"r"(sp), "r"(c) : "memory");
+  __asm__ volatile("mov %0, %%rsp\n mov %1, %%rdi\n call StubThread\n hlt" ::"r"(sp), "r"(c)
+                   : "memory");
   __builtin_unreachable();
 }
 
 }  // namespace
 
 // At the final address, on the zygote's stack.
-extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint64_t socket64, uint64_t vdso_ok) {
+extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint64_t socket64,
+                                        uint64_t vdso_ok) {
   Call(kSysMunmap, temp, temp_size);
   int socket = static_cast<int>(socket64);
   if (!Data()->ptrace) {
     KernelSigaction sa;
     // By hand: a constant with addresses in it would need relocation.
-    __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1" : "=&r"(sa.handler), "=&r"(sa.restorer));
+    __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1"
+            : "=&r"(sa.handler), "=&r"(sa.restorer));
     sa.flags = 0x4 | 0x08000000 | 0x04000000;  // SA_SIGINFO SA_ONSTACK SA_RESTORER
     sa.mask = ~0ull;
-    const int signals[] = {kSigsys, kSigsegv, kSigbus, kSigfpe, kSigill, kSigtrap, kInterruptSignal};
+    const int signals[] = {kSigsys, kSigsegv, kSigbus,         kSigfpe,
+                           kSigill, kSigtrap, kInterruptSignal};
     for (int sig : signals) {
       if (Call(kSysRtSigaction, sig, U(&sa), 0, 8) != 0) Die();
     }
@@ -348,7 +366,8 @@ extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint6
   }
 }
 
-// In the sentry's forked child, at a temporary address: throws the sentry's memory away and moves to the final place.
+// In the sentry's forked child, at a temporary address: throws the sentry's memory away and moves
+// to the final place.
 extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   uint64_t at = 0;
   // Everything but the temporary block and the vdso's mappings, in address order.
@@ -393,8 +412,8 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
     Call(kSysMunmap, kVdso, kVdsoSize);
   }
   auto map = [](uint64_t addr, uint64_t len) {
-    if (Call(kSysMmap, addr, len, kProtRead | kProtWrite, kMapPrivate | kMapFixed | kMapAnonymous, ~0ull, 0) !=
-        static_cast<long>(addr)) {
+    if (Call(kSysMmap, addr, len, kProtRead | kProtWrite, kMapPrivate | kMapFixed | kMapAnonymous,
+             ~0ull, 0) != static_cast<long>(addr)) {
       Die();
     }
   };
@@ -411,14 +430,15 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   d->filter_len = a->filter_len;
   copy(U(d->filter), a->filter, a->filter_len * 8ull);
   uint64_t entry = kText + (reinterpret_cast<uint64_t>(&StubZygote) - a->text);
-  __asm__ volatile(
-      "mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(kZygoteStack),
-      "r"(entry), "D"(a->temp), "S"(a->temp_size), "d"(static_cast<int64_t>(a->socket)), "c"(vdso_ok)
-      : "memory");
+  __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(kZygoteStack),
+                   "r"(entry), "D"(a->temp), "S"(a->temp_size),
+                   "d"(static_cast<int64_t>(a->socket)), "c"(vdso_ok)
+                   : "memory");
   __builtin_unreachable();
 }
 
-// The fixed places, the signal handler's ends, and clone, whose child must not return on the parent's stack.
+// The fixed places, the signal handler's ends, and clone, whose child must not return on the
+// parent's stack.
 __asm__(R"(
   .pushsection .text.head, "ax"
   .globl stub_head
@@ -458,4 +478,4 @@ StubClone:
 )");
 static_assert(kSlotSize == 0x8000);
 
-}  // namespace stub
+}  // namespace platform::stub

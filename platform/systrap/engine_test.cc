@@ -1,0 +1,550 @@
+// The conformance test of engines: small pieces of machine code, run through platform/api.
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "platform/api/platform.h"
+#include "platform/host/host.h"
+#include "platform/systrap/systrap.h"
+
+// A piece of guest code with labels; position-independent, up to a page.
+#define SNIPPET(name, code)                                                      \
+  extern "C" const uint8_t name##_begin[], name##_end[];                         \
+  __asm__(".pushsection .rodata\n.balign 16\n" #name "_begin:\n" code "\n" #name \
+          "_end:\n.popsection")
+
+SNIPPET(snippet_syscalls, R"(
+  mov $39, %eax
+  mov $1, %edi
+  mov $2, %esi
+  mov $3, %edx
+  mov $4, %r10d
+  mov $5, %r8d
+  mov $6, %r9d
+  syscall
+  mov %rax, %rdi
+  mov $60, %eax
+  syscall
+  ud2
+)");
+SNIPPET(snippet_fault, R"(
+  mov $0x123456789000, %rax
+  mov %rax, 0x18(%rax)
+  ud2
+)");
+SNIPPET(snippet_ud2, "ud2");
+SNIPPET(snippet_divide, "xor %ecx, %ecx\n mov $1, %eax\n cltd\n div %ecx\n");
+SNIPPET(snippet_int3, "int3\n");
+SNIPPET(snippet_int80, "mov $1, %eax\n int $0x80\n");
+SNIPPET(snippet_spin, "1: incq 0x500000\n jmp 1b\n");
+SNIPPET(snippet_loop, "1: mov $39, %eax\n syscall\n jmp 1b\n");
+// Sets xmm7 and ymm8, calls, compares: rdi = 1 if they survived.
+SNIPPET(snippet_fp, R"(
+  mov $0x1122334455667788, %rax
+  movq %rax, %xmm7
+  mov $39, %eax
+  syscall
+  movq %xmm7, %rdi
+  mov $60, %eax
+  syscall
+)");
+// Calls through the stub's syscall instruction (r15), registers as given.
+SNIPPET(snippet_stub_call, "call *%r15\n");
+SNIPPET(snippet_store,
+        "mov %rax, 0x500000\n mov $39, %eax\n syscall\n mov 0x500008, %rdi\n mov $39, %eax\n "
+        "syscall\n");
+SNIPPET(snippet_xstate, "mov 0x500000, %rax\n 1: mov (%rax), %rdi\n mov $39, %eax\n syscall\n");
+SNIPPET(snippet_fsbase, R"(
+  mov %fs:0, %rdi
+  mov %gs:8, %rsi
+  mov $39, %eax
+  syscall
+  mov $0x500010, %eax
+  wrfsbase %rax
+  mov %fs:0, %rdi
+  mov $39, %eax
+  syscall
+)");
+
+namespace platform {
+namespace {
+
+constexpr uint64_t kCode = 0x400000;
+constexpr uint64_t kData = 0x500000;
+constexpr uint64_t kPage = 4096;
+
+using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)();
+
+class EngineTest : public testing::TestWithParam<std::pair<const char*, Factory>> {
+ protected:
+  void SetUp() override {
+    auto p = GetParam().second();
+    ASSERT_TRUE(p.ok()) << p.status().text();
+    platform_ = std::move(p.value());
+    data_file_ = NewFile(&data_);
+  }
+  void TearDown() override {
+    platform_->Shutdown();
+    data_file_.reset();
+  }
+
+  static base::Ref<MapFile> NewFile(uint8_t** view, uint64_t size = 16 * kPage) {
+    base::UniqueFd fd(static_cast<int>(host::CreateMemoryFile()));
+    EXPECT_TRUE(fd.valid());
+    host::Ftruncate(fd.get(), static_cast<int64_t>(size));
+    *view =
+        static_cast<uint8_t*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+    return base::MakeRef<MapFile>(std::move(fd));
+  }
+
+  // An address space with code at kCode and the data file's first pages at kData.
+  base::Ref<AddressSpace> NewSpace(const uint8_t* begin, const uint8_t* end) {
+    auto as = platform_->NewAddressSpace();
+    EXPECT_TRUE(as.ok());
+    uint8_t* view;
+    base::Ref<MapFile> code = NewFile(&view);
+    memcpy(view, begin, static_cast<size_t>(end - begin));
+    munmap(view, 16 * kPage);
+    (*as)->Map(kCode, kPage, code, 0, kProtRead | kProtExec);
+    (*as)->Map(kData, 4 * kPage, data_file_, 0, kProtRead | kProtWrite);
+    return *as;
+  }
+  std::unique_ptr<GuestThread> NewThread(AddressSpace& as, GuestThread* creator = nullptr,
+                                         Regs regs = {}, const FpState& fp = {}) {
+    if (regs.rip == 0) regs.rip = kCode;
+    if (regs.rsp == 0) regs.rsp = kData + 2 * kPage;
+    auto t = as.NewThread(creator, regs, fp);
+    EXPECT_TRUE(t.ok());
+    return t.ok() ? std::move(t.value()) : nullptr;
+  }
+
+  std::unique_ptr<Platform> platform_;
+  base::Ref<MapFile> data_file_;
+  uint8_t* data_ = nullptr;
+};
+
+#define SPACE(snippet) NewSpace(snippet##_begin, snippet##_end)
+
+TEST_P(EngineTest, SyscallStops) {
+  auto as = SPACE(snippet_syscalls);
+  auto t = NewThread(*as);
+  Stop s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().nr, 39u);
+  for (uint64_t i = 0; i < 6; i++) EXPECT_EQ(t->syscall().arg[i], i + 1);
+  EXPECT_EQ(t->regs().rax, static_cast<uint64_t>(-ENOSYS));
+  EXPECT_EQ(t->regs().orig_rax, 39u);
+  EXPECT_EQ(t->regs().rsi, 2u);
+  EXPECT_EQ(t->regs().rsp, kData + 2 * kPage);
+  uint64_t rip = t->regs().rip;
+  EXPECT_GT(rip, kCode);
+  t->SetReturn(4711);
+  s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().nr, 60u);
+  EXPECT_EQ(t->syscall().arg[0], 4711u);
+  // Back to the second call with other registers.
+  Regs r = t->regs();
+  r.rip = rip;
+  r.rax = 815;
+  r.rbx = 77;
+  t->SetRegs(r);
+  s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 815u);
+  EXPECT_EQ(t->regs().rbx, 77u);
+}
+
+TEST_P(EngineTest, ReturnIsEnosysUnlessSet) {
+  auto as = SPACE(snippet_syscalls);
+  auto t = NewThread(*as);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], static_cast<uint64_t>(-ENOSYS));
+}
+
+TEST_P(EngineTest, Faults) {
+  {
+    auto as = SPACE(snippet_fault);
+    auto t = NewThread(*as);
+    Stop s = t->Run();
+    ASSERT_EQ(s.kind, Stop::Kind::kFault);
+    EXPECT_EQ(s.signo, SIGSEGV);
+    EXPECT_EQ(s.code, SEGV_MAPERR);
+    EXPECT_EQ(s.addr, 0x123456789018u);
+    EXPECT_EQ(s.trapno, 14u);
+    EXPECT_EQ(s.error & 7, 6u);  // user, write, not present
+    // Mapped, the instruction succeeds.
+    as->Map(0x123456789000, kPage, data_file_, 5 * kPage, kProtRead | kProtWrite);
+    s = t->Run();
+    ASSERT_EQ(s.kind, Stop::Kind::kFault);
+    EXPECT_EQ(s.signo, SIGILL);
+    uint64_t v;
+    memcpy(&v, data_ + 5 * kPage + 0x18, 8);
+    EXPECT_EQ(v, 0x123456789000u);
+  }
+  struct {
+    const uint8_t *begin, *end;
+    int signo;
+    int code;
+    uint32_t trapno;
+  } cases[] = {{snippet_ud2_begin, snippet_ud2_end, SIGILL, ILL_ILLOPN, 6},
+               {snippet_divide_begin, snippet_divide_end, SIGFPE, FPE_INTDIV, 0},
+               {snippet_int3_begin, snippet_int3_end, SIGTRAP, SI_KERNEL, 3}};
+  for (auto& c : cases) {
+    auto as = NewSpace(c.begin, c.end);
+    auto t = NewThread(*as);
+    Stop s = t->Run();
+    ASSERT_EQ(s.kind, Stop::Kind::kFault);
+    EXPECT_EQ(s.signo, c.signo);
+    EXPECT_EQ(s.code, c.code);
+    EXPECT_EQ(s.trapno, c.trapno);
+  }
+}
+
+TEST_P(EngineTest, Int80IsNoSystemCall) {
+  auto as = SPACE(snippet_int80);
+  auto t = NewThread(*as);
+  Stop s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kFault);
+  EXPECT_EQ(s.signo, SIGSEGV);
+}
+
+TEST_P(EngineTest, BusErrorBeyondTheFile) {
+  auto as = SPACE(snippet_fault);
+  as->Map(0x123456789000, kPage, data_file_, 16 * kPage, kProtRead | kProtWrite);
+  auto t = NewThread(*as);
+  Stop s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kFault);
+  EXPECT_EQ(s.signo, SIGBUS);
+  EXPECT_EQ(s.addr, 0x123456789018u);
+}
+
+TEST_P(EngineTest, MappingsChangeInOrder) {
+  auto as = SPACE(snippet_store);
+  Regs r{};
+  r.rax = 99;
+  auto t = NewThread(*as, nullptr, r);
+  as->Map(kData, kPage, data_file_, 3 * kPage, kProtRead);
+  as->Protect(kData, kPage, kProtRead | kProtWrite);
+  uint64_t v = 1234;
+  memcpy(data_ + 3 * kPage + 8, &v, 8);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  memcpy(&v, data_ + 3 * kPage, 8);
+  EXPECT_EQ(v, 99u);
+  as->Protect(kData, kPage, kProtNone);
+  ASSERT_TRUE(t->Commit());
+  Stop s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kFault);
+  EXPECT_EQ(s.code, SEGV_ACCERR);
+  as->Unmap(kData, kPage);
+  s = t->Run();
+  EXPECT_EQ(s.code, SEGV_MAPERR);
+  as->Map(kData, kPage, data_file_, 3 * kPage, kProtRead);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 1234u);
+}
+
+TEST_P(EngineTest, ManyMappingsInOneBatch) {
+  auto as = SPACE(snippet_xstate);
+  auto t = NewThread(*as);
+  // Not mergeable: every second page, many files.
+  std::vector<base::Ref<MapFile>> files;
+  for (uint64_t i = 0; i < 300; i++) {
+    uint8_t* view;
+    auto f = NewFile(&view, kPage);
+    memcpy(view, &i, 8);
+    munmap(view, kPage);
+    as->Map(0x10000000 + 2 * i * kPage, kPage, f, 0, kProtRead);
+    files.push_back(f);
+  }
+  for (uint64_t i : {0, 111, 112, 299}) {
+    uint64_t addr = 0x10000000 + 2 * i * kPage;
+    memcpy(data_, &addr, 8);
+    Regs r = t->regs();
+    r.rip = kCode;
+    t->SetRegs(r);
+    ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+    EXPECT_EQ(t->syscall().arg[0], i);
+  }
+  for (auto& f : files) as->Forget(*f);
+  uint8_t* view;
+  auto f = NewFile(&view, kPage);
+  uint64_t magic = 31337, addr = 0x20000000;
+  memcpy(view, &magic, 8);
+  as->Map(addr, kPage, f, 0, kProtRead);
+  memcpy(data_, &addr, 8);
+  Regs r = t->regs();
+  r.rip = kCode;
+  t->SetRegs(r);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], magic);
+}
+
+TEST_P(EngineTest, InterruptStopsASpinningGuest) {
+  auto as = SPACE(snippet_spin);
+  auto t = NewThread(*as);
+  auto* counter = reinterpret_cast<std::atomic<uint64_t>*>(data_);
+  for (int i = 0; i < 20; i++) {
+    uint64_t before = counter->load();
+    std::thread other([&] {
+      while (counter->load() < before + 1000) std::this_thread::yield();
+      t->Interrupt();
+    });
+    EXPECT_EQ(t->Run().kind, Stop::Kind::kInterrupted);
+    other.join();
+    EXPECT_GE(t->regs().rip, kCode);
+    EXPECT_LT(t->regs().rip, kCode + 16);
+  }
+}
+
+TEST_P(EngineTest, InterruptIsKept) {
+  auto as = SPACE(snippet_syscalls);
+  auto t = NewThread(*as);
+  t->Interrupt();
+  EXPECT_EQ(t->Run().kind, Stop::Kind::kInterrupted);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  t->SetReturn(5);
+  t->Interrupt();
+  EXPECT_EQ(t->Run().kind, Stop::Kind::kInterrupted);
+  EXPECT_EQ(t->regs().rax, 5u);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 5u);
+}
+
+TEST_P(EngineTest, InterruptsAgainstSystemCalls) {
+  auto as = SPACE(snippet_loop);
+  std::atomic<bool> done{false};
+  std::atomic<GuestThread*> thread{nullptr};
+  std::thread driver([&] {
+    auto t = NewThread(*as);
+    thread = t.get();
+    int interrupted = 0;
+    while (interrupted < 300) {
+      Stop s = t->Run();
+      if (s.kind == Stop::Kind::kInterrupted) {
+        interrupted++;
+      } else {
+        ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+        t->SetReturn(0);
+      }
+    }
+    thread = nullptr;
+    done = true;
+    while (done) std::this_thread::yield();
+  });
+  while (!done) {
+    if (GuestThread* t = thread) t->Interrupt();
+    std::this_thread::yield();
+  }
+  done = false;
+  driver.join();
+}
+
+TEST_P(EngineTest, Threads) {
+  auto as = SPACE(snippet_loop);
+  auto first = NewThread(*as);
+  ASSERT_EQ(first->Run().kind, Stop::Kind::kSyscall);
+  std::vector<std::thread> drivers;
+  std::vector<std::unique_ptr<GuestThread>> threads;
+  for (int i = 0; i < 8; i++) threads.push_back(NewThread(*as, first.get()));
+  for (auto& t : threads) {
+    drivers.emplace_back([t = std::move(t)]() mutable {
+      for (int n = 0; n < 200; n++) {
+        ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+        ASSERT_EQ(t->syscall().nr, 39u);
+        t->SetReturn(0);
+      }
+      t.reset();
+    });
+  }
+  for (int n = 0; n < 200; n++) {
+    ASSERT_EQ(first->Run().kind, Stop::Kind::kSyscall);
+    first->SetReturn(0);
+  }
+  for (auto& d : drivers) d.join();
+  // Slots and threads come and go.
+  for (int i = 0; i < 100; i++) {
+    auto t = NewThread(*as, first.get());
+    std::thread([&] {
+      ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+      t.reset();
+    }).join();
+  }
+}
+
+// One thread's mapping change is in effect for another that runs later.
+TEST_P(EngineTest, MappingOrderBetweenThreads) {
+  auto as = SPACE(snippet_xstate);
+  auto a = NewThread(*as);
+  auto b = NewThread(*as, a.get());
+  uint64_t where = 0x30000000;
+  memcpy(data_, &where, 8);
+  for (uint64_t i = 0; i < 300; i++) {
+    memcpy(data_ + 5 * kPage + (i & 7) * kPage, &i, 8);
+    as->Map(where, kPage, data_file_, 5 * kPage + (i & 7) * kPage, kProtRead);
+    auto run = [&](GuestThread& t) {
+      Regs r = t.regs();
+      r.rip = kCode;
+      t.SetRegs(r);
+      Stop s = t.Run();
+      ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+      ASSERT_EQ(t.syscall().arg[0], i);
+    };
+    std::thread one([&] { run(*a); });
+    if (i == 0) one.join();
+    std::thread two([&] { run(*b); });
+    if (i != 0) one.join();
+    two.join();
+    if (GetParam().first == std::string("ptrace"))
+      break;  // each thread is driven by one host thread there
+  }
+}
+
+TEST_P(EngineTest, KillEndsAllThreads) {
+  auto as = SPACE(snippet_spin);
+  auto a = NewThread(*as);
+  auto b = NewThread(*as, a.get());
+  std::thread da([&] {
+    EXPECT_EQ(a->Run().kind, Stop::Kind::kDead);
+    EXPECT_EQ(a->Run().kind, Stop::Kind::kDead);
+  });
+  std::thread db([&] { EXPECT_EQ(b->Run().kind, Stop::Kind::kDead); });
+  auto* counter = reinterpret_cast<std::atomic<uint64_t>*>(data_);
+  while (counter->load() < 1000) std::this_thread::yield();
+  as->Kill();
+  da.join();
+  db.join();
+  as->Kill();
+  EXPECT_FALSE(as->NewThread(a.get(), {}, {}).ok());
+}
+
+TEST_P(EngineTest, FloatingPointState) {
+  auto as = SPACE(snippet_fp);
+  auto t = NewThread(*as);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  FpState fp = t->GetFp();
+  ASSERT_EQ(fp.size(), platform_->fp_size());
+  uint64_t v;
+  memcpy(&v, &fp[160 + 7 * 16], 8);
+  EXPECT_EQ(v, 0x1122334455667788u);
+  t->SetReturn(0);
+  volatile double noise = 1.5;
+  for (int i = 0; i < 100; i++) noise = noise * 1.1;
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 0x1122334455667788u);
+  // Another value, set from outside, in a new address space's thread too.
+  v = 42;
+  memcpy(&fp[160 + 7 * 16], &v, 8);
+  Regs r = t->regs();
+  r.rip = kCode + 15;  // behind movq
+  r.rax = 39;
+  ASSERT_TRUE(t->SetFp(fp).ok());
+  t->SetRegs(r);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 42u);
+  auto as2 = SPACE(snippet_fp);
+  auto t2 = NewThread(*as2, nullptr, r, fp);
+  ASSERT_EQ(t2->Run().kind, Stop::Kind::kSyscall);
+  ASSERT_EQ(t2->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t2->syscall().arg[0], 42u);
+  // The initial state, and what the host would refuse.
+  ASSERT_TRUE(t2->SetFp({}).ok());
+  FpState initial = t2->GetFp();
+  EXPECT_EQ(initial[0], 0x7f);
+  EXPECT_EQ(initial[1], 0x03);
+  memset(&fp[24], 0xff, 4);  // reserved MXCSR bits
+  EXPECT_TRUE(t2->SetFp(fp).is(uapi::Errno::kEINVAL));
+  fp = initial;
+  memset(&fp[520], 0xff, 8);  // a compacted format
+  EXPECT_TRUE(t2->SetFp(fp).is(uapi::Errno::kEINVAL));
+  EXPECT_TRUE(t2->SetFp(std::span<const uint8_t>(fp).first(100)).is(uapi::Errno::kEINVAL));
+  EXPECT_TRUE(t2->SetFp(std::span<const uint8_t>(initial).first(512)).ok());
+}
+
+TEST_P(EngineTest, SegmentBases) {
+  auto as = SPACE(snippet_fsbase);
+  uint64_t values[3] = {11, 22, 33};
+  memcpy(data_, values, sizeof values);
+  Regs r{};
+  r.fs_base = kData;
+  r.gs_base = kData;
+  auto t = NewThread(*as, nullptr, r);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 11u);
+  EXPECT_EQ(t->syscall().arg[1], 22u);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 33u);
+  EXPECT_EQ(t->regs().fs_base, kData + 16);
+  EXPECT_EQ(t->regs().gs_base, kData);
+  r = t->regs();
+  r.rip = kCode;
+  r.fs_base = kData + 8;
+  t->SetRegs(r);
+  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+  EXPECT_EQ(t->syscall().arg[0], 22u);
+}
+
+TEST_P(EngineTest, ManyAddressSpaces) {
+  for (int i = 0; i < 1000; i++) {
+    auto as = SPACE(snippet_loop);
+    auto t = NewThread(*as);
+    ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall) << i;
+  }
+  std::vector<base::Ref<AddressSpace>> spaces;
+  std::vector<std::unique_ptr<GuestThread>> threads;
+  for (int i = 0; i < 50; i++) {
+    spaces.push_back(SPACE(snippet_loop));
+    threads.push_back(NewThread(*spaces.back()));
+    ASSERT_EQ(threads.back()->Run().kind, Stop::Kind::kSyscall);
+  }
+}
+
+TEST_P(EngineTest, HostClock) {
+  uint64_t entry = platform_->guest_clock_gettime();
+  if (entry == 0) GTEST_SKIP();
+  auto as = SPACE(snippet_stub_call);
+  Regs r{};
+  r.r15 = entry;
+  r.rdi = CLOCK_MONOTONIC;
+  r.rsi = kData + 64;
+  auto t = NewThread(*as, nullptr, r);
+  // The snippet ends in zeros: "add %al, (%rax)" faults on the returned 0.
+  Stop s = t->Run();
+  ASSERT_EQ(s.kind, Stop::Kind::kFault);
+  timespec ts;
+  memcpy(&ts, data_ + 64, sizeof ts);
+  int64_t guest = ts.tv_sec * 1000000000 + ts.tv_nsec;
+  int64_t now = host::ClockNow(CLOCK_MONOTONIC);
+  EXPECT_LE(guest, now);
+  EXPECT_GT(guest, now - 10'000'000'000);
+}
+
+TEST_P(EngineTest, SpeedOfASystemCall) {
+  auto as = SPACE(snippet_loop);
+  auto t = NewThread(*as);
+  constexpr int kCalls = 20000;
+  int64_t start = host::ClockNow(CLOCK_MONOTONIC);
+  for (int i = 0; i < kCalls; i++) {
+    ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+    t->SetReturn(0);
+  }
+  int64_t ns = (host::ClockNow(CLOCK_MONOTONIC) - start) / kCalls;
+  RecordProperty("ns_per_call", static_cast<int>(ns));
+  printf("%s: %d ns per call\n", platform_->name(), static_cast<int>(ns));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EngineTest,
+                         testing::Values(std::make_pair("systrap", &systrap::Create)),
+                         [](const auto& info) { return std::string(info.param.first); });
+
+}  // namespace
+}  // namespace platform
