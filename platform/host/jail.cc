@@ -1,231 +1,193 @@
 #include "platform/host/jail.h"
 
-#include <fcntl.h>
-#include <grp.h>
+#include <errno.h>
 #include <linux/capability.h>
-#include <linux/mount.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <string>
 
+#include "platform/base/log.h"
 #include "platform/host/host.h"
 
 namespace host {
 namespace {
 
-using base::Status;
+constexpr unsigned kNobodyId = 65534;
 
-constexpr unsigned kNobody = 65534;
+bool in_user_namespace = false;
 
-Status WriteFile(const std::string& path, const std::string& text) {
-  int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return Status::Errno(path + " (is /proc mounted?)", errno);
-  ssize_t n = write(fd, text.data(), text.size());
-  int err = errno;
-  close(fd);
-  if (n != static_cast<ssize_t>(text.size())) return Status::Errno(path, err);
-  return {};
+long WriteFile(const char* path, const char* text) {
+  long fd = Call<SYS_openat>(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  long r = Write(static_cast<int>(fd), text, strlen(text));
+  Close(static_cast<int>(fd));
+  return r < 0 ? r : 0;
 }
 
-// One id inside, one outside. setgroups must be off before an unprivileged process may map groups
-// (user_namespaces(7)).
-Status WriteMaps(pid_t pid, unsigned inside_uid, unsigned uid, unsigned inside_gid, unsigned gid) {
-  const std::string dir = "/proc/" + std::to_string(pid) + "/";
-  if (geteuid() != 0) RETURN_IF_ERROR(WriteFile(dir + "setgroups", "deny"));
-  RETURN_IF_ERROR(
-      WriteFile(dir + "uid_map", std::to_string(inside_uid) + " " + std::to_string(uid) + " 1"));
-  return WriteFile(dir + "gid_map", std::to_string(inside_gid) + " " + std::to_string(gid) + " 1");
-}
-
-Status OpenTree(JailTree* t) {
-  long fd = syscall(SYS_open_tree, AT_FDCWD, t->path.c_str(),
-                    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-  if (fd < 0) return Status::Errno("open_tree of " + t->path, errno);
-  t->fd.reset(static_cast<int>(fd));
-  mount_attr attr = {};
-  attr.propagation = MS_PRIVATE;
-  if (t->read_only) attr.attr_set = MOUNT_ATTR_RDONLY;
-  if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0) {
-    return Status::Errno("making " + t->path + (t->read_only ? " read-only" : " private"), errno);
+// user_namespaces(7): who may write which map.
+base::Status MapIds(int pid, Ids ids, bool root, unsigned uid, unsigned gid) {
+  char path[64], map[64];
+  struct {
+    const char* file;
+    unsigned id;
+  } files[] = {{"uid_map", uid}, {"gid_map", gid}};
+  if (!root) {
+    snprintf(path, sizeof path, "/proc/%d/setgroups", pid);
+    WriteFile(path, "deny");
   }
-  return {};
-}
-
-// A new private tmpfs becomes the root; the old tree is gone.
-Status EmptyRoot(bool writable, int* root_fd) {
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    return Status::Errno("making the mounts private", errno);
-  }
-  int fs = static_cast<int>(syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC));
-  if (fs < 0) return Status::Errno("tmpfs", errno);
-  syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0700", 0);
-  if (writable) {
-    // The guest's memory lives here: as much as the host grants. Huge pages only where the kernel
-    // offers them.
-    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "0", 0);
-    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "huge", "advise", 0);
-  }
-  if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
-    return Status::Errno("tmpfs", errno);
-  }
-  int mfd = static_cast<int>(
-      syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
-              MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (writable ? 0 : MOUNT_ATTR_RDONLY)));
-  if (mfd < 0) return Status::Errno("tmpfs", errno);
-  close(fs);
-  if (syscall(SYS_move_mount, mfd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0 ||
-      fchdir(mfd) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0) {
-    return Status::Errno("changing the root", errno);
-  }
-  if (writable) {
-    *root_fd = mfd;
-  } else {
-    close(mfd);
-  }
-  return {};
-}
-
-Status SetCapabilities(uint64_t caps) {
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2] = {};
-  for (int i = 0; i < 2; i++) {
-    data[i].effective = data[i].permitted = static_cast<uint32_t>(caps >> (32 * i));
-  }
-  if (syscall(SYS_capset, &header, data) != 0) return Status::Errno("capset", errno);
-  return {};
-}
-
-// Closes everything but the standard descriptors' numbers in keep.
-void CloseOthers(std::vector<int> keep) {
-  std::sort(keep.begin(), keep.end());
-  unsigned from = 0;
-  for (int fd : keep) {
-    if (fd < 0) continue;
-    if (static_cast<unsigned>(fd) > from) syscall(SYS_close_range, from, fd - 1, 0);
-    from = fd + 1;
-  }
-  syscall(SYS_close_range, from, ~0U, 0);
-}
-
-Status Enter(JailKind kind, bool user_ns, bool root_caller, std::vector<JailTree>* trees,
-             std::vector<int> keep) {
-  const bool sentry = kind == JailKind::kSentry;
-  for (JailTree& t : *trees) RETURN_IF_ERROR(OpenTree(&t));
-  int root_fd = -1;
-  if (sentry && user_ns) {
-    // Leave the caller's identity before the tmpfs is made, so that it is owned by the one we keep.
-    if (root_caller) setgroups(0, nullptr);
-    if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
-      return Status::Errno("changing the identity", errno);
-  }
-  RETURN_IF_ERROR(EmptyRoot(sentry, &root_fd));
-  if (sentry && !user_ns) {
-    if (setgroups(0, nullptr) != 0 || fchown(root_fd, kNobody, kNobody) != 0 ||
-        setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0) {
-      return Status::Errno("changing the identity", errno);
+  for (auto& f : files) {
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, f.file);
+    if (root && ids == Ids::kCaller) {
+      snprintf(map, sizeof map, "0 0 4294967295");
+    } else {
+      snprintf(map, sizeof map, "0 %u 1", root ? kNobodyId : f.id);
+    }
+    long r = WriteFile(path, map);
+    if (r == -EPERM && root) {
+      // Root of an outer user namespace that doesn't have all ids: what it has itself.
+      snprintf(map, sizeof map, "0 %u 1", f.id);
+      r = WriteFile(path, map);
+    }
+    if (r < 0) {
+      return base::Status::Errno(
+          std::string("mapping the sandbox's ids (is /proc mounted?): ") + path,
+          static_cast<int>(-r));
     }
   }
-  uint64_t caps = 0;
-  if (!sentry && root_caller) {
-    for (int c : {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_CHOWN, CAP_FSETID})
-      caps |= uint64_t{1} << c;
-  }
-  RETURN_IF_ERROR(SetCapabilities(caps));
-  // The identity change made the process undumpable, which would keep the ptrace engine out of its
-  // own children.
-  prctl(PR_SET_DUMPABLE, 1);
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Status::Errno("no_new_privs", errno);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  setsid();
-  umask(0);
-  if (root_fd >= 0) {
-    SetMemoryDir(root_fd);
-    keep.push_back(root_fd);
-  }
-  for (JailTree& t : *trees) keep.push_back(t.fd.get());
-  CloseOthers(std::move(keep));
   return {};
+}
+
+base::Status NamespaceError(int err) {
+  const char* remedy =
+      "run moat as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+      "user.max_user_namespaces > 0, kernel.apparmor_restrict_unprivileged_userns=0)";
+  return base::Status::Error(std::string("the host refuses namespaces (") + strerror(err) +
+                             "): " + remedy);
 }
 
 }  // namespace
 
-base::StatusOr<pid_t> ForkJailed(JailKind kind, std::vector<JailTree> trees, int error_fd,
-                                 std::vector<int> keep,
-                                 const std::function<int(std::vector<JailTree>& trees)>& main) {
-  const bool root = geteuid() == 0;
-  const bool sentry = kind == JailKind::kSentry;
-  bool user_ns = sentry || !root;
-  int go[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go) != 0)
-    return Status::Errno("socketpair", errno);
-  long flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID | SIGCHLD;
-  long pid = syscall(SYS_clone, flags | (user_ns ? CLONE_NEWUSER : 0), 0, 0, 0, 0);
-  if (pid < 0 && user_ns && root) {
-    user_ns = false;
-    pid = syscall(SYS_clone, flags, 0, 0, 0, 0);
+base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
+  auto uid = static_cast<unsigned>(Call<SYS_geteuid>());
+  auto gid = static_cast<unsigned>(Call<SYS_getegid>());
+  bool root = uid == 0;
+  int pipe_fds[2];
+  // The child waits for a byte; end of file means that the command died.
+  if (long r = Socketpair(SOCK_STREAM, pipe_fds); r < 0)
+    return base::Status::Errno("socketpair", static_cast<int>(-r));
+  base::UniqueFd parent_end(pipe_fds[0]), child_end(pipe_fds[1]);
+  bool user_namespace = true;
+  long pid = Call<SYS_clone>(CLONE_NEWUSER | options.namespaces | SIGCHLD, 0, 0, 0, 0);
+  if (pid < 0 && root) {
+    user_namespace = false;
+    pid = Call<SYS_clone>(options.namespaces | SIGCHLD, 0, 0, 0, 0);
   }
-  if (pid < 0) {
-    int err = errno;
-    close(go[0]);
-    close(go[1]);
-    Status s = Status::Errno("no namespaces for the sandbox", err);
-    if (err == EPERM || err == ENOSPC) {
-      return Status::Error(s.text() +
-                           (root ? "; root needs CAP_SYS_ADMIN here"
-                                 : "; user namespaces must be allowed for this user (sysctl "
-                                   "user.max_user_namespaces, "
-                                   "kernel.unprivileged_userns_clone, "
-                                   "kernel.apparmor_restrict_unprivileged_userns), or run "
-                                   "as root"));
-    }
-    return s;
-  }
+  if (pid < 0) return NamespaceError(static_cast<int>(-pid));
   if (pid == 0) {
-    // A parent that died before this line has closed its end.
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    close(go[0]);
-    char c;
-    if (read(go[1], &c, 1) != 1) _exit(125);
-    close(go[1]);
-    keep.push_back(error_fd);
-    Status s = Enter(kind, user_ns, root, &trees, std::move(keep));
-    if (!s.ok()) {
-      std::string text = s.text();
-      if (write(error_fd, text.data(), text.size()) < 0) _exit(126);
-      _exit(125);
+    in_user_namespace = user_namespace;
+    parent_end.reset();
+    Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+    char byte;
+    if (Read(child_end.get(), &byte, 1) != 1) ExitGroup(1);
+    if (user_namespace) {
+      if (root) Call<SYS_setgroups>(0, nullptr);
+      if (Call<SYS_setresgid>(0, 0, 0) < 0 || Call<SYS_setresuid>(0, 0, 0) < 0) ExitGroup(1);
+      // A change of ids clears it.
+      Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+      // The command may have ended meanwhile; if it lives, it keeps its end open until it has seen
+      // our byte.
+      pollfd p{child_end.get(), POLLIN, 0};
+      timespec now{0, 0};
+      if (Poll(&p, 1, &now) > 0) ExitGroup(1);
     }
-    _exit(main(trees));
+    Write(child_end.get(), "k", 1);
+    return 0;
   }
-  close(go[1]);
-  Status s;
-  if (user_ns) {
-    if (sentry) {
-      s = root ? WriteMaps(static_cast<pid_t>(pid), 0, kNobody, 0, kNobody)
-               : WriteMaps(static_cast<pid_t>(pid), 0, geteuid(), 0, getegid());
-    } else {
-      s = WriteMaps(static_cast<pid_t>(pid), geteuid(), geteuid(), getegid(), getegid());
+  child_end.reset();
+  base::Status status;
+  if (user_namespace) status = MapIds(static_cast<int>(pid), options.ids, root, uid, gid);
+  char byte = 'k';
+  if (status.ok() &&
+      (Write(parent_end.get(), &byte, 1) != 1 || Read(parent_end.get(), &byte, 1) != 1)) {
+    status = base::Status::Error("the sandbox's process died at its start");
+  }
+  if (!status.ok()) {
+    Call<SYS_kill>(pid, SIGKILL);
+    siginfo_t info;
+    Waitid(P_PID, static_cast<int>(pid), &info, WEXITED);
+    return status;
+  }
+  return static_cast<int>(pid);
+}
+
+base::StatusOr<EmptyRoot> MakeEmptyRoot(uint64_t size) {
+  auto fail = [](const char* what, long r) {
+    return base::Status::Errno(what, static_cast<int>(-r));
+  };
+  long r = Call<SYS_mount>(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  if (r < 0) return fail("making mounts private", r);
+  // Any directory will do as a place: it is out of sight a moment later.
+  EmptyRoot root;
+  const char* at = nullptr;
+  for (const char* dir : {"/tmp", "/proc", "/dev", "/"}) {
+    for (bool huge : {true, false}) {
+      char options[96];
+      int n = snprintf(options, sizeof options, "mode=0700%s", huge ? ",huge=advise" : "");
+      if (size != 0)
+        snprintf(options + n, sizeof options - n, ",size=%llu",
+                 static_cast<unsigned long long>(size));
+      // Not noexec: guests execute what lies in memory files.
+      r = Call<SYS_mount>("moat", dir, "tmpfs", MS_NOSUID | MS_NODEV, options);
+      if (r == 0) {
+        root.huge_pages = huge;
+        break;
+      }
+    }
+    if (r == 0) {
+      at = dir;
+      break;
     }
   }
-  if (s.ok() && write(go[0], "g", 1) != 1)
-    s = Status::Errno("the sandbox process died at once", errno);
-  close(go[0]);
-  if (!s.ok()) {
-    kill(static_cast<pid_t>(pid), SIGKILL);
-    waitpid(static_cast<pid_t>(pid), nullptr, 0);
-    return s;
+  if (!at) return fail("mounting an empty root (a tmpfs)", r);
+  if ((r = Call<SYS_chdir>(at)) < 0 || (r = Call<SYS_pivot_root>(".", ".")) < 0 ||
+      (r = Call<SYS_umount2>(".", MNT_DETACH)) < 0 || (r = Call<SYS_chdir>("/")) < 0) {
+    return fail("changing to the empty root", r);
   }
-  return static_cast<pid_t>(pid);
+  r = Call<SYS_openat>(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (r < 0) return fail("opening the empty root", r);
+  root.dir.reset(static_cast<int>(r));
+  return root;
+}
+
+base::Status DropRights(const RightsOptions& options) {
+  long r = 0;
+  if (!in_user_namespace && options.ids == Ids::kNobody && Call<SYS_geteuid>() == 0) {
+    if ((r = Call<SYS_setgroups>(0, nullptr)) < 0 ||
+        (r = Call<SYS_setresgid>(kNobodyId, kNobodyId, kNobodyId)) < 0 ||
+        (r = Call<SYS_setresuid>(kNobodyId, kNobodyId, kNobodyId)) < 0) {
+      return base::Status::Errno("becoming nobody", static_cast<int>(-r));
+    }
+    Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+  }
+  if ((r = Call<SYS_prctl>(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) < 0) {
+    return base::Status::Errno("no_new_privs", static_cast<int>(-r));
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  for (int i = 0; i < 2; i++) {
+    data[i].effective = data[i].permitted = static_cast<uint32_t>(options.capabilities >> (32 * i));
+  }
+  if ((r = Call<SYS_capset>(&header, data)) < 0) {
+    return base::Status::Errno("dropping capabilities", static_cast<int>(-r));
+  }
+  // Nobody of the same id may look into it or trace it.
+  if ((r = Call<SYS_prctl>(PR_SET_DUMPABLE, 0)) < 0)
+    return base::Status::Errno("prctl", static_cast<int>(-r));
+  return {};
 }
 
 }  // namespace host

@@ -1,45 +1,52 @@
-// The second wall's first half: processes in namespaces of their own with an empty root and no
-// privileges. (The other half is the system call filter.) Used by the command's set-up code, before
-// any filter: the calls here are not rows of host_calls.def.
+// The second wall: what the sentry and the gofer give up before they touch anything untrusted.
+// Order in a child of the command:
+//
+//   ForkIntoNamespaces()          in the command; the rest in the child
+//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server
+//   sets its root up instead) (engine creation, gofer connection: what still needs rights)
+//   DropRights()                  no capabilities, no_new_privs, an unprivileged id, not dumpable
+//   InstallFilter()               filter.h
 #pragma once
 
-#include <sys/types.h>
-
-#include <functional>
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
 
 namespace host {
 
-enum class JailKind {
-  // Nobody on the host: a user namespace that maps one unprivileged id (for root callers: 65534),
-  // pid namespace with itself as
-  // pid 1, mount, net, ipc and uts namespaces, a private tmpfs as root, no capabilities.
-  kSentry,
-  // The caller's identity, since it acts on the caller's files. Root callers keep CAP_DAC_OVERRIDE,
-  // DAC_READ_SEARCH, FOWNER, CHOWN
-  // and FSETID; others get a user namespace that maps only themselves, to be allowed the other
-  // namespaces. Empty root.
-  kGofer,
+// Which ids the new user namespace knows.
+enum class Ids {
+  kNobody,  // one, called 0 inside: nobody if the caller is root, else the caller's own
+  kCaller,  // for the gofer: all ids as they are if the caller is root, else the caller's own,
+            // called 0 inside
 };
 
-// A directory or file that a jailed process shall still reach: by descriptor only, with nothing
-// above it.
-struct JailTree {
-  std::string path;
-  bool read_only = false;
-  base::UniqueFd fd;  // filled in: the root of a detached copy of the mounts from path on
+struct ForkOptions {
+  int namespaces = 0;  // CLONE_NEW*, without CLONE_NEWUSER, which is always tried
+  Ids ids = Ids::kNobody;
 };
 
-// Forks a process (not a thread: the caller must be single-threaded). The child gets `trees`
-// opened, enters its jail, and calls main, whose result is its exit code. A failure in the child
-// before main is written as text to error_fd, and it exits with 125. The child dies with the
-// caller. keep: descriptors that stay open in the child besides error_fd; all others are closed.
-base::StatusOr<pid_t> ForkJailed(JailKind kind, std::vector<JailTree> trees, int error_fd,
-                                 std::vector<int> keep,
-                                 const std::function<int(std::vector<JailTree>& trees)>& main);
+// Forks this (single-threaded) process into new namespaces; 0 in the child, whose ids are mapped
+// and who has all capabilities over its namespaces, but none outside. The child is killed when the
+// calling thread ends. With CLONE_NEWPID the child is process 1: all that it creates dies with it.
+// Where user namespaces are forbidden: root goes on without one; others get a sentence that says
+// what to change.
+base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options);
+
+struct EmptyRoot {
+  base::UniqueFd dir;       // the root directory of the tmpfs: SetMemoryDir()
+  bool huge_pages = false;  // the tmpfs takes madvise(MADV_HUGEPAGE)
+};
+// Replaces the mount namespace's root by an empty tmpfs of its own (size in bytes, 0: the host's
+// default, half its memory).
+base::StatusOr<EmptyRoot> MakeEmptyRoot(uint64_t size);
+
+struct RightsOptions {
+  uint64_t capabilities =
+      0;  // what stays (bits of CAP_*): 0 but for a gofer that serves files of several ids
+  Ids ids = Ids::kNobody;  // as at the fork
+};
+base::Status DropRights(const RightsOptions& options);
 
 }  // namespace host
