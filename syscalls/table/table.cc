@@ -53,11 +53,13 @@ constexpr Use kUses[] = {
 #include "syscalls/table/features.def"
 };
 
+constexpr bool IsEnumerated(const Set& s, uint64_t value) { return (value & ~s.enum_mask) == 0; }
+
 constexpr size_t kSetCount = static_cast<size_t>(FlagSet::kCount);
 
 constexpr auto MakeSets() {
   std::array<Set, kSetCount> sets{{
-#define SET(set, mask) {#set, mask, 0, 0},
+#define SET(set, mask) {#set, mask, 0, 0, 0},
 #define VALUE(set, name, support)
 #define USES(call, arg, set)
 #include "syscalls/table/features.def"
@@ -65,6 +67,9 @@ constexpr auto MakeSets() {
   for (size_t i = 0; i < kFeatureCount; ++i) {
     Set& s = sets[static_cast<size_t>(kFeatures[i].set)];
     if (s.count++ == 0) s.first = i;
+    if (kFeatures[i].support != Support::kRefused && !IsEnumerated(s, kFeatures[i].value)) {
+      s.accept |= kFeatures[i].value;
+    }
   }
   return sets;
 }
@@ -100,8 +105,6 @@ void AppendHex(std::string* out, uint64_t v) {
   buf[--i] = '0';
   out->append(buf + i, sizeof buf - i);
 }
-
-bool IsEnumerated(const Set& s, uint64_t value) { return (value & ~s.enum_mask) == 0; }
 
 }  // namespace
 
@@ -164,16 +167,6 @@ Support Lookup(FlagSet set, uint64_t value) {
     if (f.value == value) return f.support;
   }
   return Support::kRefused;
-}
-
-uint64_t AcceptMask(FlagSet set) {
-  const Set& s = GetSet(set);
-  uint64_t mask = 0;
-  for (size_t i = 0; i < s.count; ++i) {
-    const Feature& f = kFeatures[s.first + i];
-    if (f.support != Support::kRefused && !IsEnumerated(s, f.value)) mask |= f.value;
-  }
-  return mask;
 }
 
 void AppendFlags(std::string* out, FlagSet set, uint64_t value) {

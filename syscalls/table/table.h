@@ -79,6 +79,7 @@ enum class FlagSet : uint8_t {
 struct Set {
   const char* name;
   uint64_t enum_mask;     // these bits hold one enumerated value; the others are flags
+  uint64_t accept;        // the flags, outside enum_mask, that are kFull or kIgnored
   uint16_t first, count;  // in Features()
 };
 struct Feature {
@@ -104,7 +105,7 @@ FlagSet SetOf(Sys call, int arg);
 Support Lookup(FlagSet set, uint64_t value);
 // All flag bits (those outside the enumeration) that are kFull or kIgnored:
 // `if (flags & ~AcceptMask(...)) return EINVAL`.
-uint64_t AcceptMask(FlagSet set);
+inline uint64_t AcceptMask(FlagSet set) { return GetSet(set).accept; }
 
 // "O_RDONLY|O_CLOEXEC"; what has no name is printed in hexadecimal.
 void AppendFlags(std::string* out, FlagSet set, uint64_t value);
