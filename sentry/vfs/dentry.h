@@ -6,8 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "absl/container/flat_hash_map.h"
 #include "sentry/vfs/inode.h"
+#include "sentry/vfs/name_map.h"
+#include "syscalls/abi/mount.h"
 
 namespace sentry {
 
@@ -16,35 +17,58 @@ class Dentry : public base::RefCounted {
   // A root has no parent. inode null: negative.
   Dentry(base::Ref<Dentry> parent, std::string name, base::Ref<Inode> inode);
   ~Dentry() override;
+  // One that is in no directory (O_TMPFILE): parent and name are for d_path() only.
+  static base::Ref<Dentry> NewUnhashed(base::Ref<Dentry> parent, std::string name,
+                                       base::Ref<Inode> inode);
 
-  // Stable only under Vfs's rename lock or for a caller that tolerates a stale answer.
+  // Fixed for life: a name that appears or changes its object gets another dentry.
+  const base::Ref<Inode>& inode() const { return inode_; }
+  bool negative() const { return !inode_; }
+  // Null for a root. rename changes both: stable only under the file system's rename lock.
   base::Ref<Dentry> parent() const;
   std::string name() const;
-  base::Ref<Inode> inode() const;
-  bool negative() const { return !inode(); }
   // Its name was removed (unlink, rmdir, overwritten by rename): it lives on for those who hold it.
   bool unhashed() const { return unhashed_.load(std::memory_order_acquire); }
   // Something is mounted here in some namespace: the walk asks the mount table.
   bool mounted() const { return mounts_.load(std::memory_order_acquire) != 0; }
 
-  // Children, by the generic code and by file systems that drop names on their own.
+  // Children, by the generic code and by file systems that drop names on their own. FindChild: the
+  // cached child, negative ones included, or null.
   base::Ref<Dentry> FindChild(std::string_view name);
+  // The caller holds dir_mu, or its file system keeps names stable itself. An entry that exists
+  // already wins, but for a negative one against an inode. Not cached when the file system says so.
   base::Ref<Dentry> AddChild(std::string_view name, base::Ref<Inode> inode);
+  // The name is gone from the file system.
   void DropChild(std::string_view name);
-  // Drops the cached children that nobody uses; used when the cache grows too large.
-  void Shrink();
+  // Puts a dentry that the file system does not cache into the cache (a mount point in proc).
+  void Pin(const base::Ref<Dentry>& child);
+  // Drops the cached names below that nobody holds; those used since the last pass stay unless all.
+  void Shrink(bool all = false);
+
+  // Held while a name in this directory is looked up in the file system, made or removed. Two are
+  // held at once only under Superblock::rename_mu.
+  base::Mutex<base::LockClass::kDir> dir_mu;
 
  private:
   friend class Vfs;
   friend class MountNamespace;
+  void Erase(std::string_view name, base::Ref<Dentry>* dropped);
+  // Both directories' dir_mu and the rename lock are held.
+  static void Move(const base::Ref<Dentry>& child, const base::Ref<Dentry>& from,
+                   std::string_view old_name, const base::Ref<Dentry>& to,
+                   std::string_view new_name);
+  static void Exchange(const base::Ref<Dentry>& a, const base::Ref<Dentry>& a_dir,
+                       std::string_view a_name, const base::Ref<Dentry>& b,
+                       const base::Ref<Dentry>& b_dir, std::string_view b_name);
+  const base::Ref<Inode> inode_;
   mutable base::Mutex<base::LockClass::kDentry> mu_;
   base::Ref<Dentry> parent_ GUARDED_BY(mu_);
   std::string name_ GUARDED_BY(mu_);
-  base::Ref<Inode> inode_ GUARDED_BY(mu_);
   // Children hold their parent; the parent lists children with a reference too while they are
   // cached.
-  absl::flat_hash_map<std::string, base::Ref<Dentry>> children_ GUARDED_BY(mu_);
+  NameMap<base::Ref<Dentry>> children_ GUARDED_BY(mu_);
   std::atomic<bool> unhashed_{false};
+  std::atomic<bool> used_{true};  // since the last pass of the shrinker
   std::atomic<uint32_t> mounts_{0};
 };
 
@@ -54,13 +78,14 @@ class Mount : public base::RefCounted {
  public:
   Mount(uint64_t id, base::Ref<Superblock> sb, base::Ref<Dentry> root, uint32_t flags)
       : id_(id), sb_(std::move(sb)), root_(std::move(root)), flags_(flags) {}
+  ~Mount() override { root_->Shrink(true); }
   uint64_t id() const { return id_; }
   Superblock& sb() const { return *sb_; }
   const base::Ref<Dentry>& root() const { return root_; }
   // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME...
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
   void set_flags(uint32_t f) { flags_.store(f, std::memory_order_relaxed); }
-  bool read_only() const;
+  bool read_only() const { return (flags() & abi::kMS_RDONLY) != 0; }
 
  private:
   friend class MountNamespace;
@@ -73,6 +98,7 @@ class Mount : public base::RefCounted {
   base::Ref<Mount> parent_;
   base::Ref<Dentry> mountpoint_;
   std::string source_;
+  bool expiry_mark_ = false;
 };
 
 // A place in the tree of mounts.

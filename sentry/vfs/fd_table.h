@@ -47,6 +47,10 @@ class FdTable : public base::RefCounted {
     base::Ref<File> file;
     bool cloexec = false;
   };
+  // sysctl_nr_open: no descriptor is as large, whatever RLIMIT_NOFILE says.
+  static constexpr uint32_t kMaxFds = 1048576;
+  base::Result<int32_t> PlaceLocked(base::Ref<File> file, bool cloexec, uint64_t limit,
+                                    uint32_t min) REQUIRES_LOCK(mu_);
   base::Mutex<base::LockClass::kFdTable> mu_;
   std::vector<Slot> slots_ GUARDED_BY(mu_);
   uint32_t next_free_ GUARDED_BY(mu_) = 0;  // no free slot below

@@ -37,6 +37,9 @@ class File : public base::RefCounted {
 
   const Path& path() const { return path_; }
   const base::Ref<Inode>& inode() const { return inode_; }
+  // The inode whose attributes, locks and watches are those of this file: that of its name. It
+  // differs from inode() where a stacked file system opened a file of one of its layers.
+  Inode& attr_inode() const { return path_.dentry ? *path_.dentry->inode() : *inode_; }
   // Set by the generic open once the mount is known.
   void set_path(Path p) { path_ = std::move(p); }
   // Whose credentials opened it.
@@ -59,8 +62,8 @@ class File : public base::RefCounted {
     return abi::Errno::kEINVAL;
   }
   // Writes from src. Streams (seekable() is false) may take less than all: a blocking write(2) goes
-  // on with the rest, waiting for EPOLLOUT on EAGAIN. O_APPEND (or RWF_APPEND) moves *offset to the end first, atomically. EPIPE:
-  // the caller raises SIGPIPE.
+  // on with the rest, waiting for EPOLLOUT on EAGAIN. O_APPEND (or RWF_APPEND) moves *offset to the
+  // end first, atomically. EPIPE: the caller raises SIGPIPE.
   virtual base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) {
     return abi::Errno::kEINVAL;
   }
@@ -73,9 +76,14 @@ class File : public base::RefCounted {
   // notification.
   virtual void WillWait(uint32_t mask) {}
 
-  // New position. The default serves regular files by Getattr's size. SEEK_DATA/SEEK_HOLE may be
-  // answered as one extent.
+  // Moves the position (takes pos_mu) and returns it. The default serves regular files by Getattr's
+  // size. SEEK_DATA/SEEK_HOLE may be answered as one extent.
   virtual base::Result<uint64_t> Seek(int64_t offset, int whence);
+  // Where data (or a hole) begins at or behind offset, for the default Seek. size: of the file,
+  // above offset. The default: all data.
+  virtual base::Result<uint64_t> SeekExtent(uint64_t offset, bool hole, uint64_t size) {
+    return hole ? size : offset;
+  }
   // Directory entries from the current position on; updates it. ENOTDIR.
   virtual base::Result<void> Iterate(DirSink& sink) { return abi::Errno::kENOTDIR; }
   virtual base::Result<void> Fsync(bool data_only) { return abi::Errno::kEINVAL; }
@@ -139,5 +147,9 @@ template <typename T>
 T* FileCast(File* f) {
   return f != nullptr && f->kind() == &T::kKind ? static_cast<T*>(f) : nullptr;
 }
+
+// relatime and its relatives (atime_needs_update()): whether a read through file moves atime.
+bool NeedsAtime(const File& file, const FileTime& atime, const FileTime& mtime,
+                const FileTime& ctime, const FileTime& now);
 
 }  // namespace sentry

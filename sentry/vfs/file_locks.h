@@ -33,8 +33,10 @@ class FileLocks {
   // close(2): the owner's POSIX locks of this inode go, whichever descriptor took them.
   void ReleasePosix(const void* owner);
   void ReleaseFlock(const void* owner);
-  // True if waiting for the conflicting owner would deadlock (EDEADLK); POSIX locks only.
-  bool WouldDeadlock(const void* owner, Type type, LockRange range);
+  // Before the owner sleeps for a POSIX lock that SetPosix refused: false if that would be a
+  // deadlock (EDEADLK). EndWait() afterwards, whatever came of it.
+  bool BeginWait(const void* owner, Type type, LockRange range);
+  static void EndWait(const void* owner);
   WaitQueue& queue() { return queue_; }
   std::vector<Record> List();
   bool has_posix(const void* owner);

@@ -86,6 +86,7 @@ struct CreateArgs {
   uint32_t mode = 0;          // type and permission bits, umask applied
   uint32_t uid = 0, gid = 0;  // owner of the new node (set-group-id directories considered)
   uint64_t rdev = 0;
+  bool unlinkable = false;  // Tmpfile with O_EXCL: may never get a name
 };
 
 // One file system instance.
@@ -106,6 +107,8 @@ class Superblock : public base::RefCounted {
   virtual bool Revalidate(Dentry&) { return true; }
   // False: names found below are not kept in the dentry cache (proc).
   virtual bool cache_dentries() const { return true; }
+  // Serializes renames and removals of directories: whoever holds two directories' locks holds it.
+  base::Mutex<base::LockClass::kRename> rename_mu;
 
  private:
   const std::string type_name_;
@@ -125,6 +128,11 @@ class Inode : public base::RefCounted {
   bool is_dir() const { return type_ == abi::kS_IFDIR; }
   bool is_reg() const { return type_ == abi::kS_IFREG; }
   bool is_symlink() const { return type_ == abi::kS_IFLNK; }
+
+  // A tag for downcasts: &SomeClass::kKind. RTTI is off.
+  virtual const void* kind() const { return nullptr; }
+  // True for MagicLink.
+  virtual bool magic() const { return false; }
 
   // What permission checks need, cheap (no message, no allocation).
   struct Perm {
@@ -184,11 +192,10 @@ class Inode : public base::RefCounted {
   virtual base::Result<std::string> Readlink(const Creds& creds) { return abi::Errno::kEINVAL; }
 
   // Opens. dentry: the name it was opened by. Directories, regular files, proc files. FIFOs,
-  // sockets and devices are handled by the generic code through sb-independent tables.
+  // sockets and devices are handled by the generic code through sb-independent tables. The default:
+  // ENXIO.
   virtual base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry,
-                                             const OpenFlags& flags, const Creds& creds) {
-    return abi::Errno::kENXIO;
-  }
+                                             const OpenFlags& flags, const Creds& creds);
 
   // Extended attributes, full names ("user.x"). Namespace rules are checked by the generic code.
   // ENODATA; flags XATTR_*.
@@ -204,6 +211,8 @@ class Inode : public base::RefCounted {
   // State that the generic code hangs on inodes, made on demand: record and flock locks, inotify
   // watches, the pipe of a FIFO, the socket bound to a name.
   FileLocks& locks();
+  // nullptr when locks() was never called.
+  FileLocks* present_locks() const { return locks_.load(std::memory_order_acquire); }
   InotifyWatches* watches() const { return watches_.load(std::memory_order_acquire); }
   InotifyWatches& make_watches();
   // One slot for the object that a FIFO or socket inode stands for. Returns the present one, or
@@ -211,6 +220,8 @@ class Inode : public base::RefCounted {
   base::Ref<base::RefCounted> bound_object();
   base::Ref<base::RefCounted> BindObject(base::Ref<base::RefCounted> made);
   void UnbindObject();
+  // It carries state of its own (locks, watches, a bound object): its dentry stays cached.
+  bool pinned() const { return pinned_.load(std::memory_order_relaxed); }
 
  private:
   const base::Ref<Superblock> sb_;
@@ -218,8 +229,25 @@ class Inode : public base::RefCounted {
   const uint32_t type_;
   std::atomic<FileLocks*> locks_{nullptr};
   std::atomic<InotifyWatches*> watches_{nullptr};
+  std::atomic<bool> pinned_{false};
   base::Mutex<base::LockClass::kLeaf> bound_mu_;
   base::Ref<base::RefCounted> bound_ GUARDED_BY(bound_mu_);
 };
+
+// Downcast by kind, as FileCast.
+template <typename T>
+T* InodeCast(Inode* i) {
+  return i != nullptr && i->kind() == &T::kKind ? static_cast<T*>(i) : nullptr;
+}
+
+// capable_wrt_inode_uidgid(): the capability, if the owner is mapped in the caller's namespace.
+bool CapableOver(const Creds& creds, const Inode::Perm& p, int cap);
+// inode_owner_or_capable().
+bool OwnerOrCapable(const Creds& creds, const Inode::Perm& p);
+// generic_permission(): mode bits and capability overrides; mask of MAY_*. EACCES.
+base::Result<void> CheckMode(const Creds& creds, const Inode::Perm& p, uint32_t type,
+                             uint32_t mask);
+// The present CLOCK_REALTIME as a time stamp.
+FileTime Now();
 
 }  // namespace sentry

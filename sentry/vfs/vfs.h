@@ -56,7 +56,17 @@ class MountNamespace : public base::RefCounted {
   base::Mutex<base::LockClass::kMountTree> mu_;
   const base::Ref<UserNamespace> owner_;
   WaitQueue changes_;
+  using Place = std::pair<const Mount*, const Dentry*>;
+  base::Ref<Mount> NewMount(base::Ref<Superblock> sb, base::Ref<Dentry> root, uint32_t flags,
+                            std::string source);
+  void Hang(const base::Ref<Mount>& m, const Path& at) REQUIRES_LOCK(mu_);
+  void Unhang(const base::Ref<Mount>& m) REQUIRES_LOCK(mu_);
+  base::Ref<Mount> TopLocked(Path* p) REQUIRES_LOCK(mu_);
+  bool Below(const Mount* m, const Mount* top) REQUIRES_LOCK(mu_);
+  base::Result<void> CheckPlace(const Path& at, const Dentry& root) REQUIRES_LOCK(mu_);
+  // In the order of mounting; at_: by the place where each hangs.
   std::vector<base::Ref<Mount>> mounts_ GUARDED_BY(mu_);
+  absl::flat_hash_map<Place, Mount*> at_ GUARDED_BY(mu_);
   base::Ref<Mount> root_ GUARDED_BY(mu_);
 };
 
@@ -88,7 +98,8 @@ using StartAt = const Path*;
 class MagicLink : public Inode {
  public:
   using Inode::Inode;
-  static bool Is(Inode& i);  // by the inode's magic flag
+  bool magic() const final { return true; }
+  static bool Is(Inode& i) { return i.magic(); }
   // Where the link leads. EACCES, ENOENT.
   virtual base::Result<Path> Target(const VfsContext& ctx) = 0;
   // A link to an object without a place in the tree (a pipe): opening it opens this again. ENXIO if
@@ -139,6 +150,13 @@ class Vfs {
   // notify_change(): checks ownership, capabilities, read-only mounts; clears set-id bits; sends
   // inotify events.
   static base::Result<void> Setattr(const VfsContext& ctx, const Path& p, const SetAttr& a);
+  // The same for an open file, which may have no place in the tree (a pipe).
+  static base::Result<void> SetattrFile(const VfsContext& ctx, const File& file, const SetAttr& a);
+  // truncate(2): everything but RLIMIT_FSIZE.
+  static base::Result<void> Truncate(const VfsContext& ctx, const Path& p, uint64_t size);
+  // file_remove_privs(): a write by a task without CAP_FSETID removes set-id bits.
+  static base::Result<void> RemovePrivs(const Creds& creds, File& file);
+  // Read, write and search permission, with EROFS (inode_permission(), access(2)).
   static base::Result<void> CheckAccess(const VfsContext& ctx, const Path& p, uint32_t mask);
 
   // Extended attributes with namespace rules (xattr(7)).
@@ -152,6 +170,12 @@ class Vfs {
 
   // d_path(): "/a/b", or "/a/b (deleted)"; "(unreachable)/..." for a place outside root.
   static std::string PathName(MountNamespace& ns, const Path& root, const Path& p);
+
+  // Whether p is still reachable by names from root (getcwd's rules).
+  static bool Reachable(MountNamespace& ns, const Path& root, const Path& p);
+
+  // The place of an open file; for one without a name a place of its own, outside every tree.
+  static Path PlaceOf(const File& f);
 
   // Unnamed inodes (pipes, sockets, epoll, memfd...) hang off one internal superblock: a File of an
   // anonymous inode.
@@ -171,6 +195,9 @@ class Vfs {
     base::Result<base::Ref<Inode>> (*mount)(Kernel& kernel, const Creds& creds,
                                             std::string_view source, std::string_view data);
   };
+  // The parts of open(2) behind the walk (may_open() and do_open()).
+  static base::Result<base::Ref<File>> OpenFound(const VfsContext& ctx, const Path& p,
+                                                 const OpenFlags& how, bool created);
   static void SetFsTypes(std::span<const FsType> types);
   static std::span<const FsType> fs_types();
 };
@@ -180,5 +207,7 @@ class Vfs {
 void NotifyChange(const Path& p, uint32_t mask);
 void NotifyName(const Path& dir, std::string_view name, Inode* child, uint32_t mask,
                 uint32_t cookie);
+// NotifyChange for the object and place of an open file.
+void NotifyFile(const File& f, uint32_t mask);
 
 }  // namespace sentry
