@@ -24,6 +24,9 @@ class BackingFile : public base::RefCounted {
   const base::Ref<platform::MapFile>& map_file() const { return map_file_; }
   int fd() const { return map_file_->fd(); }
   bool writable() const { return writable_; }
+  // A view through which guests can only read, or null if there is none: mapped where the guest
+  // may not write.
+  virtual base::Ref<platform::MapFile> read_only() const { return {}; }
 
   // A sentry pointer to offset, valid while the object lives, and in *len how many of the asked
   // bytes are contiguous there. Access only through host::SafeCopy and friends: the file may be

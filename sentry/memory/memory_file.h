@@ -29,7 +29,7 @@ class MemoryFile : public BackingFile {
   // Gives the host its memory back; the range reads as zeros from now on, in every mapping.
   void Free(uint64_t offset, uint64_t len);
   // A read-only descriptor of the same file; null unless it was created layered.
-  const base::Ref<platform::MapFile>& read_only() const { return read_only_; }
+  base::Ref<platform::MapFile> read_only() const override { return read_only_; }
   uint64_t capacity() const { return capacity_; }
 
   // The first present byte (SEEK_DATA) in [offset, end), or end; and the first hole.

@@ -8,11 +8,14 @@
 // their PMA at mmap time, so that the host fills pages in without the sentry.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
 #include "platform/api/platform.h"
 #include "sentry/memory/memory_file.h"
 #include "sentry/mm/mappable.h"
@@ -47,6 +50,7 @@ struct MmapArgs {
   uint8_t max_prot = 7;
   bool fixed = false, fixed_noreplace = false, shared = false, grows_down = false, populate = false,
        locked = false;
+  bool ipc_lock = false;  // CAP_IPC_LOCK: locked without limit
   bool noreserve = false, below_4g = false;
   base::Ref<Mappable> mappable;  // null: anonymous
   uint64_t offset = 0;
@@ -59,8 +63,15 @@ struct MmLimits {
   std::atomic<uint64_t> as{UINT64_MAX}, data{UINT64_MAX}, stack{8 << 20}, memlock{8 << 20};
 };
 
+// vm.max_map_count.
+constexpr size_t kMaxMapCount = 65530;
+
 class MemoryManager : public UserMemory {
  public:
+  // What the sandbox's guests may count on (MemTotal): one mapping of more is refused, as the
+  // kernel's heuristic overcommit does. Set at boot.
+  static inline std::atomic<uint64_t> memory_bytes{UINT64_MAX};
+
   static base::Result<base::Ref<MemoryManager>> Create(platform::Platform& platform);
   ~MemoryManager() override;
 
@@ -79,9 +90,14 @@ class MemoryManager : public UserMemory {
                                 uint32_t flags, uint64_t new_addr);
   base::Result<void> Madvise(uint64_t addr, uint64_t len, int32_t advice);
   base::Result<void> Msync(uint64_t addr, uint64_t len, uint32_t flags);
+  // addr and len: page multiples. One byte per page.
   base::Result<void> Mincore(uint64_t addr, uint64_t len, std::vector<uint8_t>* out);
-  base::Result<void> Mlock(uint64_t addr, uint64_t len, bool lock, bool on_fault);
-  base::Result<void> MlockAll(uint32_t flags);
+  // privileged: CAP_IPC_LOCK, no limit. MlockAll(0) is munlockall(2).
+  base::Result<void> Mlock(uint64_t addr, uint64_t len, bool lock_it, bool on_fault,
+                           bool privileged = false);
+  base::Result<void> MlockAll(uint32_t flags, bool privileged = false);
+  // Where mappings without an address are placed: downwards from top (loader).
+  void SetMmapBase(uint64_t top);
   // Sets the break's start once (loader); then brk(2).
   void InitBrk(uint64_t start);
   uint64_t Brk(uint64_t addr);
@@ -92,8 +108,8 @@ class MemoryManager : public UserMemory {
     int32_t code;
   };
   // A page fault of the guest at addr. access: platform::Prot bits wanted. True: mapped, run on.
-  // False: *err says which signal.
-  bool HandleFault(uint64_t addr, uint8_t access, FaultError* err);
+  // False: *err says which signal. bus: the host said SIGBUS.
+  bool HandleFault(uint64_t addr, uint8_t access, FaultError* err, bool bus = false);
 
   // UserMemory.
   size_t CopyInPartial(void* dst, UserAddr src, size_t n) override;
@@ -140,31 +156,154 @@ class MemoryManager : public UserMemory {
   void set_exe(base::Ref<base::RefCounted> file);
   std::atomic<bool> dumpable{true};
   MmLimits limits;
+  // Commands that membarrier(2) registered (MEMBARRIER_CMD_REGISTER_*).
+  std::atomic<uint32_t> membarrier{0};
   // How many tasks use it: vfork and CLONE_VM know by it whether exec or exit leaves others behind.
   std::atomic<uint32_t> users{1};
 
  private:
+  template <typename T, typename... A>
+  friend base::Ref<T> base::MakeRef(A&&... a);
+  MemoryManager(platform::Platform& platform, base::Ref<platform::AddressSpace> as);
+
+  // What backs a page range, and who may write it.
+  enum class Kind : uint8_t {
+    kOwned,    // private memory in a file of this address space alone: written in place, punched
+               // out when unmapped
+    kFrozen,   // private memory in a file shared with another address space: copied before a write
+    kFileCow,  // a page of a private file mapping: copied before a write
+    kShared,   // a shared mapping's object: written in place
+  };
   struct Pma {
     uint64_t end = 0;
     base::Ref<BackingFile> file;
     uint64_t offset = 0;
-    bool owned = false;  // in current_: written in place, freed when unmapped
-    bool cow = false;    // shared with another address space or a page of a private file mapping:
-                         // copy before a write
-    uint8_t mapped = 0;  // protection it is mapped with in the engine; 0 with in_engine false
-    bool in_engine = false;
+    Kind kind = Kind::kOwned;
+    bool pristine = false;  // never accessible since it was allocated: surely all zero
+    bool cow() const { return kind == Kind::kFrozen || kind == Kind::kFileCow; }
+    bool memory() const { return kind == Kind::kOwned || kind == Kind::kFrozen; }
   };
-  // Implementation: memory_manager*.cc, which may reshape this part freely.
-  explicit MemoryManager(base::Ref<platform::AddressSpace> as, platform::UserRange range);
+  struct FileUse {
+    base::Ref<BackingFile> file;
+    uint64_t bytes = 0;
+    bool memory = false;
+  };
+  // An address range whose private pages, once they exist, lie at fixed offsets of current_: so
+  // that pages which come one by one (brk, stack, copies) become one host mapping.
+  struct Reservation {
+    uint64_t end = 0, offset = 0;
+  };
+  // References that must not be dropped under the lock: their destructors take other locks.
+  struct Garbage {
+    std::vector<base::Ref<base::RefCounted>> refs;
+    void Take(Vma& v) {
+      if (v.mappable) refs.push_back(std::move(v.mappable));
+      if (v.file) refs.push_back(std::move(v.file));
+    }
+  };
+  using VmaMap = std::map<uint64_t, Vma>;
+  using PmaMap = std::map<uint64_t, Pma>;
+  struct Window {
+    uint64_t start = 0, end = 0;
+    uint8_t* p = nullptr;
+    BackingFile* file = nullptr;
+    uint64_t generation = 0;
+    bool read = false, write = false;
+  };
 
+  // --- memory_manager.cc: VMAs ---
+  VmaMap::iterator FindVma(uint64_t addr) REQUIRES_LOCK(mu_);  // the first that ends above addr
+  bool Covered(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  void SplitVma(uint64_t at) REQUIRES_LOCK(mu_);
+  bool SplitsOk(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  VmaMap::iterator InsertVma(Vma v) REQUIRES_LOCK(mu_);
+  // Joins equal neighbours in and around the range.
+  void MergeVmas(uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
+  void Account(const Vma& v, uint64_t bytes, bool add) REQUIRES_LOCK(mu_);
+  bool MayExpand(const Vma& v, uint64_t grow) REQUIRES_LOCK(mu_);
+  base::Result<uint64_t> FindArea(uint64_t hint, uint64_t len, bool below_4g, bool grows_down)
+      REQUIRES_LOCK(mu_);
+  uint64_t HighestGap(uint64_t len, uint64_t low, uint64_t high) REQUIRES_LOCK(mu_);
+  uint64_t StartGap(const Vma& v) const;
+  void RemoveRange(uint64_t start, uint64_t end, bool engine, Garbage* g) REQUIRES_LOCK(mu_);
+  base::Result<uint64_t> MmapLocked(const MmapArgs& a, Garbage* g) REQUIRES_LOCK(mu_);
+  base::Result<void> FixedOk(uint64_t addr, uint64_t len) const;
+  bool GrowStack(VmaMap::iterator it, uint64_t addr) REQUIRES_LOCK(mu_);
+  // The VMA at addr, after growing a stack down to it if need be.
+  Vma* VmaAt(uint64_t addr) REQUIRES_LOCK(mu_);
+  void Changed() REQUIRES_LOCK(mu_) { generation_++; }
+
+  // --- memory_manager_pma.cc: what backs them ---
+  PmaMap::iterator FindPma(uint64_t addr) REQUIRES_LOCK(mu_);
+  void SplitPma(uint64_t at) REQUIRES_LOCK(mu_);
+  void AddPma(uint64_t start, Pma p) REQUIRES_LOCK(mu_);
+  void PlacePma(uint64_t start, Pma p) REQUIRES_LOCK(mu_);  // AddPma without counting the use
+  void Use(const Pma& p, uint64_t bytes) REQUIRES_LOCK(mu_);
+  void Unuse(const Pma& p, uint64_t bytes, Garbage* g) REQUIRES_LOCK(mu_);
+  void RemovePmas(uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
+  void FreePma(const Pma& p, uint64_t len) REQUIRES_LOCK(mu_);
+  bool EnsureCurrent(uint64_t len) REQUIRES_LOCK(mu_);
+  // An offset in current_; kNoSpace when the host refuses.
+  uint64_t AllocateFor(uint64_t addr, uint64_t len) REQUIRES_LOCK(mu_);
+  uint64_t AllocateIn(uint64_t addr, uint64_t len, uint64_t region_start, uint64_t region_end)
+      REQUIRES_LOCK(mu_);
+  void DropReservations(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  bool AddAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  // Backs the uncovered parts of a range of v.
+  bool FillAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  base::Result<void> FillFile(const Vma& v, uint64_t start, uint64_t end, Garbage* g)
+      REQUIRES_LOCK(mu_);
+  bool CopyEagerly(const Vma& v, uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
+  bool BreakCow(const Vma& v, uint64_t addr, Garbage* g) REQUIRES_LOCK(mu_);
+  void Thaw(MemoryFile* f, Garbage* g) REQUIRES_LOCK(mu_);
+  // Makes the page at addr of v present, writable if asked. False: *err.
+  bool Populate(Vma& v, uint64_t addr, bool write, FaultError* err, Garbage* g) REQUIRES_LOCK(mu_);
+  uint8_t EngineProt(const Vma& v, const Pma& p) const;
+  base::Ref<platform::MapFile> EngineFile(const Vma& v, const Pma& p) const;
+  // Queues the present truth about a range to the engine: what is mapped there. What is not, stays.
+  void MapEngine(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  uint64_t Resident(uint64_t start, const Pma& p) REQUIRES_LOCK(mu_);
+
+  // --- memory_manager_copy.cc ---
+  // A sentry pointer to the guest byte at addr and in *len (at most what it was) the bytes
+  // contiguous there.
+  uint8_t* Translate(uint64_t addr, uint64_t* len, bool write, bool force, BackingFile** file,
+                     Garbage* g) REQUIRES_LOCK(mu_);
+  template <typename F>
+  size_t Each(uint64_t addr, size_t n, bool write, bool force, F&& f);
+
+  // --- memory_manager_advise.cc ---
+  base::Result<void> ProtectVma(VmaMap::iterator it, uint64_t start, uint64_t end, uint8_t prot,
+                                Garbage* g) REQUIRES_LOCK(mu_);
+  void ClearPristine(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  void DontNeed(const Vma& v, uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
+  base::Result<uint64_t> MremapLocked(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
+                                      uint32_t flags, uint64_t new_addr, Garbage* g)
+      REQUIRES_LOCK(mu_);
+  base::Result<uint64_t> MoveVma(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
+                                 uint64_t to, bool keep, Garbage* g) REQUIRES_LOCK(mu_);
+  void PopulateRange(uint64_t start, uint64_t end, bool write, Garbage* g) REQUIRES_LOCK(mu_);
+
+  platform::Platform& platform_;
   const base::Ref<platform::AddressSpace> as_;
   const platform::UserRange range_;
   base::Mutex<base::LockClass::kMm> mu_;
-  absl::btree_map<uint64_t, Vma> vmas_ GUARDED_BY(mu_);
-  absl::btree_map<uint64_t, Pma> pmas_ GUARDED_BY(mu_);
+  VmaMap vmas_ GUARDED_BY(mu_);
+  PmaMap pmas_ GUARDED_BY(mu_);
+  absl::flat_hash_map<BackingFile*, FileUse> uses_ GUARDED_BY(mu_);
   base::Ref<MemoryFile> current_ GUARDED_BY(mu_);
+  std::map<uint64_t, Reservation> reservations_ GUARDED_BY(mu_);
+  // Cached translations, valid while generation_ stands still.
+  std::array<Window, 32> windows_ GUARDED_BY(mu_);
+  uint64_t generation_ GUARDED_BY(mu_) = 1;
   uint64_t brk_start_ GUARDED_BY(mu_) = 0, brk_ GUARDED_BY(mu_) = 0;
   uint64_t mmap_top_ GUARDED_BY(mu_) = 0;
+  // No gap of more than search_skipped_ bytes lies between search_from_ and mmap_top_.
+  uint64_t search_from_ GUARDED_BY(mu_) = 0, search_skipped_ GUARDED_BY(mu_) = 0;
+  // Bytes.
+  uint64_t total_ GUARDED_BY(mu_) = 0, data_ GUARDED_BY(mu_) = 0, stack_ GUARDED_BY(mu_) = 0,
+           text_ GUARDED_BY(mu_) = 0, locked_ GUARDED_BY(mu_) = 0, peak_ GUARDED_BY(mu_) = 0;
+  bool lock_future_ GUARDED_BY(mu_) = false;
   Layout layout_ GUARDED_BY(mu_);
   base::Ref<base::RefCounted> exe_ GUARDED_BY(mu_);
 };
