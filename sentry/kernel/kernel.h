@@ -76,15 +76,55 @@ class Kernel {
   // clone(2), clone3(2), fork(2), vfork(2), by the calling task; the child's tid in the caller's
   // namespace.
   base::Result<int32_t> Clone(Task& t, const CloneArgs& a);
+  // unshare(2), and setns(2) of one namespace's object.
+  base::Result<void> Unshare(Task& t, uint64_t flags);
   // execve(2): on success the task runs the new program (SyscallResult::RegsSet).
   SyscallResult Exec(Task& t, ExecArgs args);
 
   // --- signals ---
-  // kill(2)-style: to a group, with permission already checked. sig 0: nothing. Locks inside.
-  base::Result<void> SendToGroup(ThreadGroup& g, const abi::SigInfo& info);
+  // kill(2)-style: to a group, with permission already checked. sig 0: nothing. Takes the group's
+  // signal_mu. force: from the sentry or an ancestor pid namespace. EAGAIN: RLIMIT_SIGPENDING.
+  base::Result<void> SendToGroup(ThreadGroup& g, const abi::SigInfo& info, bool force = false);
+  // Takes the tree lock; the Locked form expects it.
   void SendToPgrp(ProcessGroup& p, const abi::SigInfo& info);
-  // kill_ok_by_cred() and the session rule of SIGCONT.
+  void SendToPgrpLocked(ProcessGroup& p, const abi::SigInfo& info);
+  // kill_ok_by_cred() and the session rule of SIGCONT. Under the tree lock. sig 0: the mere check.
   static bool MaySignal(const Task& sender, Task& target, int sig);
+  // The siginfo of a signal that sender sends with kill(2) or tgkill(2) (code), as a task of ns
+  // sees it.
+  static abi::SigInfo UserSigInfo(const Task& sender, int sig, int32_t code,
+                                  const PidNamespace& ns);
+  // A process of the tree, alive or zombie; null: none. Under the tree lock inside.
+  base::Ref<ThreadGroup> FindGroup(const PidNamespace& ns, int32_t tgid);
+  base::Ref<Task> FindTask(const PidNamespace& ns, int32_t tid);
+
+  // --- wait4(2), waitid(2) ---
+  struct WaitArgs {
+    int32_t type = 0;  // P_ALL, P_PID, P_PGID (id in the caller's namespace), P_PIDFD (group)
+    int32_t id = 0;
+    ThreadGroup* group = nullptr;
+    uint32_t options = 0;  // W* and __W*
+    bool nonblocking = false;  // a pidfd with PIDFD_NONBLOCK: EAGAIN
+  };
+  struct WaitResult {
+    int32_t pid = 0;  // 0: WNOHANG and nothing happened
+    uint32_t uid = 0;
+    int32_t status = 0;  // wait status
+    int32_t code = 0;    // CLD_*
+    abi::Rusage usage{};
+  };
+  // ECHILD, EAGAIN, ERESTARTSYS.
+  base::Result<WaitResult> Wait(Task& t, const WaitArgs& a);
+
+  // --- job control ---
+  base::Result<void> SetPgid(Task& t, int32_t pid, int32_t pgid);
+  base::Result<int32_t> SetSid(Task& t);
+  // The group has no member whose parent is in another group of the same session. Under the tree
+  // lock.
+  static bool IsOrphaned(const ProcessGroup& p, const ThreadGroup* ignored = nullptr);
+  // Installed by sentry/fs/devpts: a session leader with a controlling terminal exits
+  // (disassociate_ctty()). No lock held.
+  void (*session_leader_exit)(Kernel& k, ThreadGroup& leader) = nullptr;
 
   struct Loadavg {
     double avg[3];
@@ -92,6 +132,7 @@ class Kernel {
     int32_t last_pid;
   };
   Loadavg loadavg();
+  int64_t live_tasks() const { return live_tasks_.load(std::memory_order_relaxed); }
   int64_t boot_time_ns() const { return boot_time_; }  // CLOCK_REALTIME at boot
   // Host facts shown to guests.
   int cpu_count() const { return options_.cpu_count; }
@@ -116,13 +157,54 @@ class Kernel {
  private:
   friend class Task;
   friend class TaskRunner;
+  struct Released;  // what an unlock is followed by: references to drop, callbacks
+
+  base::Result<void> CheckClone(Task& t, const CloneArgs& a);
+  // Numbers in the task's namespace and all ancestors; adds it to its group. set_tid: wanted ones,
+  // innermost first. Under the tree lock.
+  base::Result<void> AssignIds(Task& t, ThreadGroup& g, const std::vector<int32_t>& set_tid,
+                               const Task* creator);
+  void LinkTask(Task& t, ThreadGroup& g);
+  void ForgetIds(Task& t, Released* out);
+  void JoinPgrp(ThreadGroup& g, base::Ref<ProcessGroup> p);
+  void LeavePgrp(ThreadGroup& g, Released* out);
+  base::Ref<ProcessGroup> NewPgrp(ThreadGroup& g, base::Ref<Session> s);
+  base::Ref<Session> NewSession(ThreadGroup& g);
+  base::Result<void> StartThread(Task& t);
+  static void ThreadMain(void* task);
+  void TaskGone();
+  static constexpr size_t kTaskStack = 256 << 10;  // virtual; a page or two are touched
+
+  // exit.cc
+  void ExitTask(Task& t);
+  void ReleaseMemory(Task& t);
+  void ExitNotify(Task& t, Released* out);
+  void Reparent(ThreadGroup& dying, Released* out);
+  ThreadGroup* NewParent(ThreadGroup& dying);
+  // A group became a zombie or got a new parent: tells it, or reaps at once.
+  void NotifyParent(ThreadGroup& g, Released* out);
+  void NotifyStop(ThreadGroup& g, int32_t cld);  // do_notify_parent_cldstop(); tree lock
+  void KillOrphaned(ThreadGroup& g, ThreadGroup* parent);
+  void Reap(ThreadGroup& g, Released* out);
+  void ZapPidNamespace(Task& init);
+  bool WaitStep(Task& t, const WaitArgs& a, WaitResult* r, base::Error* error, Released* out);
+
+  base::Result<void> KillOtherThreads(Task& t);  // de_thread()
+
   KernelOptions options_;
   Loader loader_ = nullptr;
   base::Ref<PidNamespace> root_pid_ns_;
   base::Ref<UserNamespace> root_user_ns_;
+  base::Ref<UtsNamespace> root_uts_ns_;
+  base::Ref<IpcNamespace> root_ipc_ns_;
+  base::Ref<NetNamespace> root_net_ns_;
   int64_t boot_time_ = 0;
   std::atomic<int64_t> live_tasks_{0};
-  WaitQueue all_gone_;
+  base::Mutex<base::LockClass::kLeaf> load_mu_;
+  double load_[3] GUARDED_BY(load_mu_) = {};
+  int64_t load_time_ GUARDED_BY(load_mu_) = 0;
+  // A futex word: raised when the last task is gone.
+  std::atomic<uint32_t> gone_{0};
 };
 
 }  // namespace sentry

@@ -8,7 +8,8 @@
 namespace sentry {
 
 CpuTimes TaskCpuTimes(const Task& t) {
-  return {t.user_ns.load(std::memory_order_relaxed), t.sys_ns.load(std::memory_order_relaxed)};
+  Task::CpuTime c = t.cpu_time();
+  return {c.user, c.sys};
 }
 
 CpuTimes GroupCpuTimes(ThreadGroup& g) {
@@ -16,6 +17,7 @@ CpuTimes GroupCpuTimes(ThreadGroup& g) {
   auto ns = [](const abi::Timeval& v) { return v.sec * abi::kNsPerSec + v.usec * 1000; };
   CpuTimes sum{ns(g.dead_usage.utime), ns(g.dead_usage.stime)};
   for (const Task* t : g.tasks) {
+    if (t->state.load(std::memory_order_relaxed) == 'Z') continue;  // in dead_usage
     CpuTimes c = TaskCpuTimes(*t);
     sum.user += c.user;
     sum.system += c.system;

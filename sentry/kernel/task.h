@@ -65,9 +65,9 @@ class Task : public base::RefCounted {
   ThreadGroup& group() const { return *group_; }
   const base::Ref<ThreadGroup>& group_ref() const { return group_; }
   // Ids in the task's own pid namespace, and in the root one.
-  int32_t tid() const { return tid_; }
+  int32_t tid() const { return tid_.load(std::memory_order_relaxed); }
   int32_t tgid() const { return tgid_; }
-  int32_t root_tid() const { return root_tid_; }
+  int32_t root_tid() const { return root_tid_.load(std::memory_order_relaxed); }
   int32_t root_tgid() const { return root_tgid_; }
 
   // --- touched by the task's own thread without locks; other threads use the Ref-returning
@@ -77,6 +77,12 @@ class Task : public base::RefCounted {
   FsContext& fs() const { return *fs_; }
   const Creds& creds() const { return *creds_; }
   platform::GuestThread& guest() const { return *guest_; }
+  // The registers as the guest would go on with now: those of the stop, with the result or the
+  // registers that were set since. After a system call's start and before its result, rax is
+  // -ENOSYS. Own thread.
+  platform::Regs GuestRegs() const;
+  // Replaces them; a handler that does so returns SyscallResult::RegsSet().
+  void SetGuestRegs(const platform::Regs& regs);
   // From any thread. mm may be null once the task is exiting.
   base::Ref<MemoryManager> mm_ref() const;
   base::Ref<FdTable> fds_ref() const;
@@ -96,9 +102,11 @@ class Task : public base::RefCounted {
   const base::Ref<PidNamespace>& pid_ns() const { return pid_ns_; }  // that of the task itself
   base::Ref<UtsNamespace> uts_ns() const;
   base::Ref<IpcNamespace> ipc_ns() const;
+  base::Ref<NetNamespace> net_ns() const;
   void set_uts_ns(base::Ref<UtsNamespace> n);
   void set_ipc_ns(base::Ref<IpcNamespace> n);
-  // unshare(CLONE_NEWPID): the namespace of future children.
+  void set_net_ns(base::Ref<NetNamespace> n);
+  // unshare(CLONE_NEWPID): the namespace of future children; null: pid_ns(). Own thread only.
   base::Ref<PidNamespace> child_pid_ns;
 
   uint64_t FileLimit() const;  // RLIMIT_NOFILE
@@ -122,6 +130,12 @@ class Task : public base::RefCounted {
   bool interrupted() const { return interrupt_.load(std::memory_order_acquire); }
   // Makes the task look at its pending work soon, wherever it is. From any thread.
   void Interrupt();
+  // Sleeps until done() or death; signals wait. The waker unparks through parker() or an Entry.
+  // False: killed.
+  template <typename Done>
+  bool BlockKillable(Done&& done);
+  // The task must die (SIGKILL, exit_group, another thread's execve): nothing may wait any more.
+  bool killed() const { return killed_.load(std::memory_order_acquire); }
 
   // --- signals ---
   // Under group().signal_mu.
@@ -132,12 +146,27 @@ class Task : public base::RefCounted {
   // sigsuspend, ppoll, pselect, epoll_pwait: the mask until the call ends; the old one returns
   // after a handler was set up.
   void SetTemporaryMask(SignalSet mask);
-  abi::StackT altstack{};
+  // Own thread. Not in use: flags SS_DISABLE, as sas_ss_reset().
+  abi::StackT altstack{0, 2, 0, 0};
   // A signal that this task's own action causes (a fault), that can't be blocked or ignored
   // (force_sig_info).
   void ForceSignal(const abi::SigInfo& info);
-  // A thread-directed signal. The caller has checked permission.
-  base::Result<void> SendSignal(const abi::SigInfo& info);
+  // A thread-directed signal. The caller has checked permission. force: from the sentry or an
+  // ancestor pid namespace (SIGKILL and SIGSTOP then reach an init). EAGAIN: RLIMIT_SIGPENDING.
+  base::Result<void> SendSignal(const abi::SigInfo& info, bool force = false);
+  // Own thread: takes a pending signal of set, blocked or not (dequeue_signal()). signo 0: none.
+  abi::SigInfo TakeSignal(SignalSet set);
+  // Own thread: rt_sigtimedwait(2). EAGAIN at the deadline, EINTR.
+  base::Result<abi::SigInfo> WaitSignal(SignalSet set, int64_t deadline_ns);
+  // Pending for this task or its group.
+  SignalSet PendingSet();
+  // sigaction(2) for a valid signal but SIGKILL and SIGSTOP: the old action; discards what became
+  // ignored.
+  abi::SigAction SetAction(int sig, const abi::SigAction& a);
+  // rt_sigreturn(2). A bad frame raises SIGSEGV.
+  SyscallResult SigReturn();
+  // on_sig_stack(): sp lies on the alternate stack, which is in use.
+  bool OnAltStack(uint64_t sp) const;
   RestartBlock restart_block;
 
   // --- lifecycle ---
@@ -150,12 +179,20 @@ class Task : public base::RefCounted {
   // --- misc, per prctl and the like; own thread writes ---
   std::atomic<bool> no_new_privs{false};
   std::atomic<int32_t> pdeath_signal{0};
-  bool keep_caps = false;
-  std::atomic<uint64_t> timer_slack{50000};
-  int32_t sched_policy = 0, sched_priority = 0, nice = 0;
-  uint64_t cpu_mask[16] = {};
-  // CPU accounting, ns, approximate: time spent in the guest and in the sentry.
-  std::atomic<int64_t> user_ns{0}, sys_ns{0};
+  std::atomic<uint64_t> timer_slack{50000}, default_timer_slack{50000};
+  std::atomic<int32_t> sched_policy{0}, sched_priority{0}, nice{0}, ioprio{0};
+  std::atomic<uint32_t> persona{0};
+  std::atomic<bool> sched_reset_on_fork{false};
+  // Which processors it may run on: bit n is processor n (a guest sees at most 64).
+  uint64_t affinity() const { return cpu_mask_.load(std::memory_order_relaxed); }
+  void set_affinity(uint64_t mask) { cpu_mask_.store(mask, std::memory_order_relaxed); }
+  // CPU time, ns, approximate and free on the hot path: user plus system is the time in which the
+  // task did not sleep; system is the CPU time of its sentry thread. From any thread.
+  struct CpuTime {
+    int64_t user, sys;
+  };
+  CpuTime cpu_time() const;
+  abi::Rusage Usage() const;
   std::atomic<uint64_t> min_flt{0}, maj_flt{0}, nvcsw{0}, nivcsw{0};
   int64_t start_time = 0;  // CLOCK_BOOTTIME
   // For /proc/[pid]/stat and wchan: 'R' running, 'S' blocked, 'T' stopped, 't' traced, 'Z' zombie.
@@ -165,34 +202,73 @@ class Task : public base::RefCounted {
   friend class Kernel;
   friend class PidNamespace;
   friend class TaskRunner;
-  friend class Exec;
+  friend class ThreadGroup;
+  friend struct SignalOps;
   Task(Kernel& kernel, base::Ref<ThreadGroup> group);
   ~Task() override;
+
+  void SetBlockedLocked(SignalSet mask);  // under signal_mu, by the own thread
+  // Sleeping and running again, for CPU time and /proc.
+  void AccountSleep();
+  void AccountWake();
 
   static inline thread_local Task* current_ = nullptr;
   Kernel& kernel_;
   const base::Ref<ThreadGroup> group_;
-  int32_t tid_ = 0, tgid_ = 0, root_tid_ = 0, root_tgid_ = 0;
+  // tid_ and root_tid_ change when execve makes this task the leader.
+  std::atomic<int32_t> tid_{0}, root_tid_{0};
+  int32_t tgid_ = 0, root_tgid_ = 0;
   mutable base::Mutex<base::LockClass::kTask> mu_;
+  // These are written by the own thread under mu_: it reads them without, others with the lock.
   base::Ref<MemoryManager> mm_;
   base::Ref<FdTable> fds_;
   base::Ref<FsContext> fs_;
   base::Ref<const Creds> creds_;
   base::Ref<MountNamespace> mounts_;
-  base::Ref<PidNamespace> pid_ns_;
+  base::Ref<PidNamespace> pid_ns_;  // fixed
   base::Ref<UtsNamespace> uts_ns_;
   base::Ref<IpcNamespace> ipc_ns_;
+  base::Ref<NetNamespace> net_ns_;
   std::string comm_ GUARDED_BY(mu_);
   std::unique_ptr<platform::GuestThread> guest_;
+  // What execve replaced; dropped when the call has returned.
+  std::unique_ptr<platform::GuestThread> retired_guest_;
+  base::Ref<MemoryManager> retired_mm_;
+  // What was set since the stop.
+  enum class Set : uint8_t { kNothing, kReturn, kRegs };
+  Set set_ = Set::kNothing;
+  uint64_t set_return_ = 0;
+  platform::Regs set_regs_{};
   Parker parker_;
   std::atomic<bool> interrupt_{false};
+  // True around GuestThread::Run(); Interrupt() stops the guest only then. Paired with interrupt_:
+  // each side writes its own and then reads the other's, sequentially consistent.
+  std::atomic<bool> in_guest_{false};
+  std::atomic<bool> killed_{false};  // set under signal_mu
   std::atomic<bool> exiting_{false};
   int32_t exit_status_ = 0;
-  std::atomic<SignalSet> blocked_{0};
+  std::atomic<SignalSet> blocked_{0};  // written by the own thread under signal_mu
+  SignalSet real_blocked_ = 0;         // under signal_mu: what sigtimedwait unblocked for its wait
   SignalSet saved_mask_ = 0;
   bool has_saved_mask_ = false;
-  void* runner_state_ = nullptr;
+  bool stop_counted_ = false;  // under signal_mu: still counts in stop_remaining
+  // Of the last fault, for sigcontext.
+  uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_cr2_ = 0;
+  uint64_t set_child_tid_ = 0;  // written by the new task itself (CLONE_CHILD_SETTID)
+  base::Ref<base::RefCounted> vfork_;  // a VforkDone: the parent waits for exec or exit
+  std::atomic<uint64_t> cpu_mask_{0};
+  std::atomic<int64_t> run_ns_{0}, run_since_{0};  // run_since_ 0: asleep
+  std::atomic<int32_t> host_tid_{0};
+  int64_t final_user_ns_ = 0, final_sys_ns_ = 0;  // once exited
 };
+
+template <typename Done>
+bool Task::BlockKillable(Done&& done) {
+  AccountSleep();
+  while (!done() && !killed()) parker_.Park();
+  AccountWake();
+  return done();
+}
 
 template <typename Op>
 auto Task::BlockOn(File& file, uint32_t events, bool nonblocking, Op&& op, int64_t deadline_ns)

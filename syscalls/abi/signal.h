@@ -75,6 +75,9 @@ struct SigAction {
 };
 
 // sigaltstack(2).
+inline constexpr int32_t kSS_ONSTACK = 1;
+inline constexpr int32_t kSS_DISABLE = 2;
+inline constexpr uint32_t kSS_AUTODISARM = 0x80000000;
 inline constexpr int32_t kMINSIGSTKSZ = 2048;
 inline constexpr int32_t kSIGSTKSZ = 8192;
 struct StackT {

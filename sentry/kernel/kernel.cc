@@ -1,0 +1,159 @@
+#include "sentry/kernel/kernel.h"
+
+#include <cmath>
+
+#include "platform/base/log.h"
+#include "platform/host/host.h"
+#include "platform/host/thread.h"
+#include "sentry/kernel/exec_creds.h"
+#include "sentry/kernel/released.h"
+#include "sentry/kernel/signal_ops.h"
+#include "sentry/kernel/task_run.h"
+
+namespace sentry {
+
+Kernel::Kernel(const KernelOptions& o)
+    : options_(o),
+      root_user_ns_(base::MakeRef<UserNamespace>()),
+      root_uts_ns_(base::MakeRef<UtsNamespace>()),
+      boot_time_(HostClock().Realtime()) {
+  root_pid_ns_ = base::MakeRef<PidNamespace>(root_user_ns_);
+  root_ipc_ns_ = base::MakeRef<IpcNamespace>(root_user_ns_);
+  root_net_ns_ = base::MakeRef<NetNamespace>(root_user_ns_);
+  root_uts_ns_->owner = root_user_ns_;
+  base::MutexLock l(root_uts_ns_->mu);
+  root_uts_ns_->nodename = o.hostname;
+}
+
+Kernel::~Kernel() { WaitAll(); }
+
+base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
+                                                          std::function<void(int32_t)> on_exit) {
+  CHECK(loader_ != nullptr);
+  base::Ref<const Creds> creds = p.creds;
+  if (!creds->user_ns) {
+    auto c = base::MakeRef<Creds>(*creds);
+    c->user_ns = root_user_ns_;
+    creds = c;
+  }
+  auto g = base::MakeRef<ThreadGroup>(*this);
+  auto task = base::Ref<Task>::Adopt(new Task(*this, g));
+  Task& t = *task;
+  t.creds_ = creds;
+  t.fs_ = base::MakeRef<FsContext>(p.root, p.cwd, p.umask);
+  t.mounts_ = p.mounts;
+  t.fds_ = p.fds ? std::move(p.fds) : base::MakeRef<FdTable>();
+  t.pid_ns_ = root_pid_ns_;
+  t.uts_ns_ = root_uts_ns_;
+  t.ipc_ns_ = root_ipc_ns_;
+  t.net_ns_ = root_net_ns_;
+  t.no_new_privs.store(p.no_new_privs);
+  t.start_time = g->start_time = clock().BootTime();
+  g->limits = p.limits;
+  g->handlers = base::MakeRef<SignalHandlers>();
+  g->on_exit = std::move(on_exit);
+
+  LoadedImage image =
+      TRY(loader_(*this, t.vfs(), p.exec, *creds, p.no_new_privs, g->limits));
+  t.creds_ = CredsAfterExec(creds, image, p.no_new_privs);
+  t.guest_ = TRY(image.mm->address_space().NewThread(nullptr, image.regs, platform::FpState()));
+  t.mm_ = std::move(image.mm);
+  t.mm_->limits.as.store(g->limits.Get(abi::kRLIMIT_AS).cur);
+  t.mm_->limits.data.store(g->limits.Get(abi::kRLIMIT_DATA).cur);
+  t.mm_->limits.stack.store(g->limits.Get(abi::kRLIMIT_STACK).cur);
+  t.mm_->limits.memlock.store(g->limits.Get(abi::kRLIMIT_MEMLOCK).cur);
+  t.set_comm(image.comm);
+  for (base::Ref<File>& f : t.fds_->RemoveCloexec()) (void)f->Flush();
+  {
+    base::MutexLock l(tree_mu);
+    TRY(AssignIds(t, *g, {}, nullptr));
+    LinkTask(t, *g);
+    base::Ref<Session> session = NewSession(*g);
+    session->tty = std::move(p.controlling_tty);
+    JoinPgrp(*g, NewPgrp(*g, std::move(session)));
+    g->exec_done = true;
+  }
+  Task* raw = task.Release();  // the tree's reference
+  if (!StartThread(*raw).ok()) {
+    {
+      base::MutexLock l(tree_mu);
+      g->on_exit = nullptr;
+    }
+    raw->Exit(abi::kSIGKILL);
+    ExitTask(*raw);
+    TaskGone();
+    return abi::Errno::kEAGAIN;
+  }
+  return g;
+}
+
+void Kernel::ThreadMain(void* arg) {
+  Task* t = static_cast<Task*>(arg);
+  Kernel& k = t->kernel_;
+  Task::SetCurrent(t);
+  t->host_tid_.store(static_cast<int32_t>(host::Gettid()), std::memory_order_relaxed);
+  t->run_since_.store(HostClock().Monotonic(), std::memory_order_relaxed);
+  if (t->set_child_tid_ != 0) {
+    // schedule_tail(): a bad address is ignored.
+    int32_t tid = t->tid();
+    (void)t->mm_->CopyOut(UserAddr{t->set_child_tid_}, &tid, sizeof tid);
+  }
+  TaskRunner(*t).Run();
+  k.ExitTask(*t);
+  Task::SetCurrent(nullptr);
+  t->DecRef();
+  k.TaskGone();
+}
+
+void Kernel::TaskGone() {
+  // The woken one may end the process: nothing of the kernel is touched behind the last line.
+  if (live_tasks_.fetch_sub(1) == 1) {
+    gone_.fetch_add(1);
+    host::FutexWake(&gone_, INT32_MAX);
+  }
+}
+
+void Kernel::WaitAll() {
+  for (;;) {
+    uint32_t seen = gone_.load();
+    if (live_tasks_.load() == 0) return;
+    host::FutexWait(&gone_, seen);
+  }
+}
+
+void Kernel::KillAll() {
+  base::MutexLock l(tree_mu);
+  root_pid_ns_->dying_ = true;
+  for (ThreadGroup* g : root_pid_ns_->Groups()) {
+    if (g->zombie) continue;
+    base::MutexLock s(g->signal_mu);
+    SignalOps::StartGroupExit(*g, abi::kSIGKILL);
+  }
+}
+
+Kernel::Loadavg Kernel::loadavg() {
+  Loadavg r{};
+  {
+    base::MutexLock l(tree_mu);
+    for (Task* t : root_pid_ns_->Tasks()) {
+      char s = t->state.load(std::memory_order_relaxed);
+      if (s != 'Z') r.total++;
+      if (s == 'R') r.running++;
+    }
+    r.last_pid = root_pid_ns_->last_pid();
+  }
+  // Decays towards what runs now, seen whenever somebody asks.
+  int64_t now = clock().Monotonic();
+  base::MutexLock l(load_mu_);
+  double seconds = load_time_ == 0 ? 0 : static_cast<double>(now - load_time_) / 1e9;
+  load_time_ = now;
+  constexpr double kPeriod[3] = {60, 300, 900};
+  for (int i = 0; i < 3; i++) {
+    double keep = std::exp(-seconds / kPeriod[i]);
+    load_[i] = load_[i] * keep + r.running * (1 - keep);
+    r.avg[i] = load_[i];
+  }
+  return r;
+}
+
+}  // namespace sentry

@@ -1,0 +1,232 @@
+#include "sentry/kernel/task.h"
+
+#include "platform/host/host.h"
+#include "sentry/kernel/kernel.h"
+#include "syscalls/abi/sched.h"
+
+namespace sentry {
+
+// --- FsContext ---
+
+Path FsContext::root() const {
+  base::MutexLock l(mu_);
+  return root_;
+}
+
+Path FsContext::cwd() const {
+  base::MutexLock l(mu_);
+  return cwd_;
+}
+
+void FsContext::set_root(Path p) {
+  base::MutexLock l(mu_);
+  std::swap(root_, p);
+}
+
+void FsContext::set_cwd(Path p) {
+  base::MutexLock l(mu_);
+  std::swap(cwd_, p);
+}
+
+base::Ref<FsContext> FsContext::Clone() const {
+  base::MutexLock l(mu_);
+  return base::MakeRef<FsContext>(root_, cwd_, umask());
+}
+
+// --- Task ---
+
+Task::Task(Kernel& kernel, base::Ref<ThreadGroup> group)
+    : kernel_(kernel), group_(std::move(group)) {
+  int n = kernel.cpu_count();
+  cpu_mask_.store(n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1, std::memory_order_relaxed);
+}
+
+Task::~Task() = default;
+
+base::Ref<MemoryManager> Task::mm_ref() const {
+  base::MutexLock l(mu_);
+  return mm_;
+}
+
+base::Ref<FdTable> Task::fds_ref() const {
+  base::MutexLock l(mu_);
+  return fds_;
+}
+
+base::Ref<FsContext> Task::fs_ref() const {
+  base::MutexLock l(mu_);
+  return fs_;
+}
+
+base::Ref<const Creds> Task::creds_ref() const {
+  base::MutexLock l(mu_);
+  return creds_;
+}
+
+base::Ref<MountNamespace> Task::mounts_ref() const {
+  base::MutexLock l(mu_);
+  return mounts_;
+}
+
+base::Ref<UtsNamespace> Task::uts_ns() const {
+  base::MutexLock l(mu_);
+  return uts_ns_;
+}
+
+base::Ref<IpcNamespace> Task::ipc_ns() const {
+  base::MutexLock l(mu_);
+  return ipc_ns_;
+}
+
+base::Ref<NetNamespace> Task::net_ns() const {
+  base::MutexLock l(mu_);
+  return net_ns_;
+}
+
+// What is replaced is released with the parameter, after the lock.
+void Task::set_creds(base::Ref<const Creds> c) {
+  base::MutexLock l(mu_);
+  std::swap(creds_, c);
+}
+
+void Task::set_fds(base::Ref<FdTable> f) {
+  base::MutexLock l(mu_);
+  std::swap(fds_, f);
+}
+
+void Task::set_fs(base::Ref<FsContext> f) {
+  base::MutexLock l(mu_);
+  std::swap(fs_, f);
+}
+
+void Task::set_mounts(base::Ref<MountNamespace> m) {
+  base::MutexLock l(mu_);
+  std::swap(mounts_, m);
+}
+
+void Task::set_uts_ns(base::Ref<UtsNamespace> n) {
+  base::MutexLock l(mu_);
+  std::swap(uts_ns_, n);
+}
+
+void Task::set_ipc_ns(base::Ref<IpcNamespace> n) {
+  base::MutexLock l(mu_);
+  std::swap(ipc_ns_, n);
+}
+
+void Task::set_net_ns(base::Ref<NetNamespace> n) {
+  base::MutexLock l(mu_);
+  std::swap(net_ns_, n);
+}
+
+TaskVfs Task::vfs() const {
+  return TaskVfs{creds_,  fs_->root(),  fs_->cwd(), mounts_, fs_->umask(),
+                 const_cast<Task*>(this)};
+}
+
+std::string Task::comm() const {
+  base::MutexLock l(mu_);
+  return comm_;
+}
+
+void Task::set_comm(std::string_view name) {
+  base::MutexLock l(mu_);
+  comm_ = name.substr(0, abi::kTASK_COMM_LEN - 1);
+}
+
+uint64_t Task::FileLimit() const { return group_->limits.Get(abi::kRLIMIT_NOFILE).cur; }
+
+platform::Regs Task::GuestRegs() const {
+  if (set_ == Set::kRegs) return set_regs_;
+  platform::Regs r = guest_->regs();
+  if (set_ == Set::kReturn) r.rax = set_return_;
+  return r;
+}
+
+void Task::SetGuestRegs(const platform::Regs& regs) {
+  guest_->SetRegs(regs);
+  set_regs_ = regs;
+  set_ = Set::kRegs;
+}
+
+// --- Waiting ---
+
+void Task::AccountSleep() {
+  int64_t now = HostClock().Monotonic();
+  run_ns_.fetch_add(now - run_since_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  run_since_.store(0, std::memory_order_relaxed);
+  nvcsw.fetch_add(1, std::memory_order_relaxed);
+  state.store('S', std::memory_order_relaxed);
+}
+
+void Task::AccountWake() {
+  run_since_.store(HostClock().Monotonic(), std::memory_order_relaxed);
+  state.store('R', std::memory_order_relaxed);
+}
+
+base::Result<void> Task::Block(int64_t deadline_ns) {
+  if (interrupted()) return base::Restart::kSys;
+  AccountSleep();
+  bool token = parker_.Park(deadline_ns);
+  AccountWake();
+  if (interrupted()) return base::Restart::kSys;
+  if (!token) return abi::Errno::kETIMEDOUT;
+  return {};
+}
+
+void Task::Interrupt() {
+  interrupt_.store(true, std::memory_order_seq_cst);
+  if (this == current_) return;
+  parker_.Unpark();
+  if (in_guest_.load(std::memory_order_seq_cst)) {
+    base::MutexLock l(mu_);
+    if (guest_ != nullptr) guest_->Interrupt();
+  }
+}
+
+Task::CpuTime Task::cpu_time() const {
+  if (exiting() && state.load(std::memory_order_acquire) == 'Z') {
+    return {final_user_ns_, final_sys_ns_};
+  }
+  int64_t total = run_ns_.load(std::memory_order_relaxed);
+  int64_t since = run_since_.load(std::memory_order_relaxed);
+  if (since != 0) total += HostClock().Monotonic() - since;
+  int64_t sys = 0;
+  int32_t tid = host_tid_.load(std::memory_order_relaxed);
+  if (tid != 0) {
+    // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED of that thread (include/linux/posix-timers.h).
+    timespec ts{};
+    if (host::Call<SYS_clock_gettime>((~tid << 3) | 6, &ts) == 0) {
+      sys = ts.tv_sec * abi::kNsPerSec + ts.tv_nsec;
+    }
+  }
+  if (sys > total) sys = total;
+  return {total - sys, sys};
+}
+
+// --- Lifecycle ---
+
+void Task::Exit(int32_t status) {
+  exit_status_ = status;
+  exiting_.store(true, std::memory_order_release);
+  interrupt_.store(true, std::memory_order_release);
+}
+
+void Task::ExitGroup(int32_t status) {
+  ThreadGroup& g = *group_;
+  base::MutexLock l(g.signal_mu);
+  if (!g.group_exiting) {
+    g.group_exiting = true;
+    g.group_exit_status = status;
+    g.stop_signal = 0;
+    for (Task* t : g.tasks) {
+      t->killed_.store(true, std::memory_order_release);
+      if (t != this) t->Interrupt();
+    }
+  }
+  exit_status_ = g.group_exit_status;
+  exiting_.store(true, std::memory_order_release);
+  interrupt_.store(true, std::memory_order_release);
+}
+
+}  // namespace sentry

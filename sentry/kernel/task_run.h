@@ -1,0 +1,36 @@
+// TaskRunner: the loop that runs a task: guest, system calls, faults, signals. For sentry/kernel
+// only; one per task, on its host thread's stack.
+#pragma once
+
+#include "sentry/kernel/kernel.h"
+
+namespace sentry {
+
+class TaskRunner {
+ public:
+  explicit TaskRunner(Task& task) : t_(task), kernel_(task.kernel()) {}
+  // Until the task has to exit.
+  void Run();
+
+ private:
+  void DoSyscall();
+  void DoFault(const platform::Stop& s);
+  // Acts on all that is pending: death (false: the task must exit), stops, signals.
+  bool HandleInterrupt();
+  // get_signal(): the next signal that has a handler; signo 0: none. Dies, stops and ignores inside.
+  // False: exit.
+  bool NextSignal(abi::SigInfo* info, abi::SigAction* action);
+  void Stop();
+  void Deliver(const abi::SigInfo& info, const abi::SigAction& action);
+  base::Result<void> PushFrame(platform::Regs* regs, const abi::SigInfo& info,
+                               const abi::SigAction& action, SignalSet mask);
+
+  Task& t_;
+  Kernel& kernel_;
+  // A system call that returned a restart code and whose result is not decided yet.
+  int16_t restart_ = 0;
+  bool rerun_ = false;  // run the system call again at once, without going through the guest
+  bool rerun_block_ = false;  // through the restart block
+};
+
+}  // namespace sentry
