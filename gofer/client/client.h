@@ -13,6 +13,7 @@
 #include "gofer/wire/messages.h"
 #include "platform/base/fd.h"
 #include "platform/base/mutex.h"
+#include "platform/base/ref.h"
 #include "platform/base/result.h"
 
 namespace gofer {
@@ -56,12 +57,10 @@ struct DirectoryBatch {
   bool end = false;
 };
 
-class Client {
+class Client : public base::RefCounted {
  public:
   explicit Client(base::UniqueFd socket);
-  ~Client();
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
+  ~Client() override;
 
   base::Result<Attached> Attach(uint32_t mount);
   // At most wire::kMaxWalkNames names, none of them empty, "." or "..".

@@ -1,0 +1,221 @@
+#include "sentry/fs/gofer/superblock.h"
+
+#include "sentry/fs/gofer/inode.h"
+#include "sentry/vfs/dentry.h"
+
+namespace sentry {
+
+namespace wire = gofer::wire;
+
+base::Result<base::Ref<Inode>> MountGofer(base::Ref<gofer::Client> client, uint32_t mount_id,
+                                          std::string type, std::string source) {
+  gofer::Attached root = TRY(client->Attach(mount_id));
+  auto sb = base::MakeRef<GoferSuperblock>(std::move(client), root, std::move(type),
+                                           std::move(source));
+  base::MutexLock lock(sb->mu);
+  // The superblock holds one reference of the root's node; this is a second owner of it, so it needs none of its own.
+  return base::Ref<Inode>(sb->InodeFor(root.attr, root.node, nullptr, ""));
+}
+
+GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::Attached& root,
+                                 std::string type, std::string source)
+    : Superblock(std::move(type)),
+      client_(std::move(client)),
+      shared_(root.shared),
+      read_only_(root.read_only),
+      root_dev_(root.attr.dev),
+      source_(std::move(source)) {}
+
+GoferSuperblock::~GoferSuperblock() = default;
+
+base::Ref<GoferNode> GoferSuperblock::NewNode(wire::NodeId id) {
+  return base::MakeRef<GoferNode>(client_, id);
+}
+
+base::Result<FsStat> GoferSuperblock::Statfs() {
+  wire::Statfs st = TRY(client_->Statfs(root_node_->id()));
+  FsStat r;
+  r.type = st.type;
+  r.bsize = st.bsize;
+  r.blocks = st.blocks;
+  r.bfree = st.bfree;
+  r.bavail = st.bavail;
+  r.files = st.files;
+  r.ffree = st.ffree;
+  r.fsid = st.fsid;
+  r.namelen = st.namelen;
+  return r;
+}
+
+base::Result<void> GoferSuperblock::Sync() { return client_->SyncFs(root_node_->id()); }
+
+bool GoferSuperblock::Revalidate(Dentry& d) {
+  if (!shared_) return true;
+  base::Ref<Dentry> parent = d.parent();
+  if (!parent || d.unhashed()) return true;
+  base::Ref<Inode> dir = parent->inode();
+  if (&dir->sb() != this) return true;
+  std::string name = d.name();
+  std::string_view view = name;
+  base::MutexLock lock(mu);
+  auto node = static_cast<GoferInode&>(*dir).NodeLocked();
+  if (!node.ok()) return false;
+  auto r = client_->Walk((*node)->id(), {&view, 1});
+  if (!r.ok()) return false;
+  base::Ref<Inode> inode = d.inode();
+  if (r->entries.empty()) return !inode && r->stop == wire::WalkStop::kMissing;
+  const wire::WalkEntry& e = r->entries[0];
+  base::Ref<GoferNode> extra = e.node != wire::kNoNode ? NewNode(e.node) : nullptr;
+  if (!inode) return false;
+  auto& g = static_cast<GoferInode&>(*inode);
+  if (g.host_dev() != e.attr.dev || g.host_ino() != e.attr.ino) return false;
+  base::MutexLock inode_lock(g.mu);
+  g.Update(e.attr);
+  return true;
+}
+
+uint64_t GoferSuperblock::InoFor(const Attr& attr) {
+  if (attr.dev == root_dev_) return attr.ino;
+  // Another host file system inside the mount: its numbers could be those of others here.
+  constexpr uint64_t kForeign = uint64_t{1} << 62;
+  base::MutexLock lock(table_mu_);
+  uint64_t& ino = foreign_[{attr.dev, attr.ino}];
+  if (ino == 0) ino = kForeign | NextIno();
+  return ino;
+}
+
+base::Ref<GoferInode> GoferSuperblock::InodeFor(const Attr& attr, wire::NodeId node_id,
+                                                const base::Ref<GoferNode>& dir,
+                                                std::string_view name) {
+  base::Ref<GoferNode> node = node_id != wire::kNoNode ? NewNode(node_id) : nullptr;
+  base::Ref<GoferInode> inode;
+  {
+    base::MutexLock lock(table_mu_);
+    auto it = inodes_.find({attr.dev, attr.ino});
+    if (it != inodes_.end() && it->second->TryIncRef()) {
+      inode = base::Ref<GoferInode>::Adopt(it->second);
+    }
+  }
+  if (inode && inode->type() != (attr.mode & abi::kS_IFMT)) {
+    // The number was given to something else by somebody else.
+    ForgetNumber(inode.get());
+    inode.reset();
+  }
+  if (!inode) {
+    inode = base::MakeRef<GoferInode>(base::Ref<GoferSuperblock>(this), attr, InoFor(attr));
+    base::MutexLock lock(table_mu_);
+    inodes_[{attr.dev, attr.ino}] = inode.get();
+  } else if (shared_) {
+    base::MutexLock lock(inode->mu);
+    inode->Update(attr);
+  }
+  if (node && !inode->node_) inode->node_ = node;
+  if (dir) {
+    inode->AddName(dir, name);
+  } else {
+    root_node_ = node;
+  }
+  return inode;
+}
+
+void GoferSuperblock::ForgetNumber(GoferInode* inode) {
+  base::MutexLock lock(table_mu_);
+  auto it = inodes_.find({inode->host_dev(), inode->host_ino()});
+  if (it != inodes_.end() && it->second == inode) inodes_.erase(it);
+}
+
+GoferSuperblock::Listing* GoferSuperblock::FindListing(wire::NodeId dir) {
+  auto it = listings_.find(dir);
+  return it == listings_.end() ? nullptr : &it->second;
+}
+
+GoferSuperblock::Listing* GoferSuperblock::NewListing(wire::NodeId dir) {
+  DropListing(dir);
+  while (listings_.size() >= kMaxListings) DropListing(listing_order_.front());
+  listing_order_.push_back(dir);
+  Listing& l = listings_[dir];
+  l.serial = next_serial_++;
+  return &l;
+}
+
+void GoferSuperblock::DropListing(wire::NodeId dir) {
+  auto it = listings_.find(dir);
+  if (it == listings_.end()) return;
+  listed_names_ -= it->second.names.size();
+  listings_.erase(it);
+  listing_order_.remove(dir);
+}
+
+bool GoferSuperblock::AddToListing(wire::NodeId dir, const gofer::DirectoryEntry& e) {
+  while (listed_names_ >= kMaxListedNames && listing_order_.front() != dir) {
+    DropListing(listing_order_.front());
+  }
+  if (listed_names_ >= kMaxListedNames) {
+    DropListing(dir);
+    return false;
+  }
+  Listing* l = FindListing(dir);
+  if (l == nullptr) return false;
+  // Attributes are only worth keeping while nobody can change them: not if there is an inode, nor if another name may lead to one.
+  std::optional<Attr> attr;
+  if (e.attr.mode != 0 && (e.attr.nlink == 1 || (e.attr.mode & abi::kS_IFMT) == abi::kS_IFDIR)) {
+    base::MutexLock lock(table_mu_);
+    if (!inodes_.contains({e.attr.dev, e.attr.ino})) attr = e.attr;
+  }
+  auto [it, added] = l->names.try_emplace(e.name, attr);
+  if (added) listed_names_++;
+  return true;
+}
+
+void GoferSuperblock::NameAppeared(wire::NodeId dir, std::string_view name) {
+  Listing* l = FindListing(dir);
+  if (l == nullptr) return;
+  auto [it, added] = l->names.try_emplace(std::string(name));
+  it->second.reset();
+  if (added) listed_names_++;
+}
+
+void GoferSuperblock::NameVanished(wire::NodeId dir, std::string_view name) {
+  Listing* l = FindListing(dir);
+  if (l == nullptr) return;
+  auto it = l->names.find(absl::string_view(name.data(), name.size()));
+  if (it == l->names.end()) return;
+  l->names.erase(it);
+  listed_names_--;
+}
+
+void GoferSuperblock::UnlistIdle(GoferInode* i) {
+  (i->idle_prev_ != nullptr ? i->idle_prev_->idle_next_ : idle_first_) = i->idle_next_;
+  (i->idle_next_ != nullptr ? i->idle_next_->idle_prev_ : idle_last_) = i->idle_prev_;
+  i->idle_next_ = i->idle_prev_ = nullptr;
+  i->idle_listed_ = false;
+  idle_count_--;
+}
+
+void GoferSuperblock::MarkIdle(GoferInode* inode) {
+  base::Ref<GoferInode> victim;
+  {
+    base::MutexLock lock(table_mu_);
+    if (inode->idle_listed_) UnlistIdle(inode);
+    inode->idle_prev_ = idle_last_;
+    (idle_last_ != nullptr ? idle_last_->idle_next_ : idle_first_) = inode;
+    idle_last_ = inode;
+    inode->idle_listed_ = true;
+    idle_count_++;
+    if (idle_count_ > kMaxIdle) {
+      GoferInode* oldest = idle_first_;
+      UnlistIdle(oldest);
+      if (oldest->TryIncRef()) victim = base::Ref<GoferInode>::Adopt(oldest);
+    }
+  }
+  if (victim) victim->DropBacking(true);
+}
+
+void GoferSuperblock::Gone(GoferInode* inode) {
+  base::MutexLock lock(table_mu_);
+  if (inode->idle_listed_) UnlistIdle(inode);
+  auto it = inodes_.find({inode->host_dev(), inode->host_ino()});
+  if (it != inodes_.end() && it->second == inode) inodes_.erase(it);
+}
+
+}  // namespace sentry
