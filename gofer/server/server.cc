@@ -179,7 +179,9 @@ int Server::Attach(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   if (mount == mounts_.end()) return -ENODEV;
   struct statx st;
   if (int r = host::Statx(mount->root.get(), mount->file_name.c_str(), &st); r < 0) return r;
-  if (!mount->file_name.empty() && !S_ISREG(st.stx_mode)) return -EINVAL;
+  // A mounted file was found through its links by whoever set the mount up.
+  if (!mount->file_name.empty() && S_ISDIR(st.stx_mode)) return -EISDIR;
+  if (S_ISLNK(st.stx_mode)) return -ELOOP;
   int fd = static_cast<int>(host::Dup(mount->root.get()));
   if (fd < 0) return fd;
   wire::AttachReply reply = {};
