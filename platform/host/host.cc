@@ -1,6 +1,7 @@
 #include "platform/host/host.h"
 
 #include <errno.h>
+#include <sys/auxv.h>
 
 #include <atomic>
 #include <cstdio>
@@ -114,6 +115,8 @@ long CreateMemoryFile(base::UniqueFd* read_only) {
   read_only->reset(static_cast<int>(ro));
   return fd.Release();
 }
+
+uint64_t Hwcap2() { return getauxval(AT_HWCAP2); }
 
 int UsableCpus() {
   alignas(8) unsigned char mask[8192 / 8];

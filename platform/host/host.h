@@ -220,6 +220,8 @@ inline long Sigaction(int sig, const struct sigaction* act, struct sigaction* ol
   return sigaction(sig, act, old) == 0 ? 0 : -1;
 }
 inline long SchedYield() { return Call<SYS_sched_yield>(); }
+// AT_HWCAP2 of this process: what the host lets user mode do.
+uint64_t Hwcap2();
 // Number of processors this process may use (at least 1).
 int UsableCpus();
 [[noreturn]] inline void ExitGroup(int code) {
