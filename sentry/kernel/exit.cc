@@ -154,7 +154,7 @@ void Kernel::ExitNotify(Task& t, Released* out) {
     c->parent_thread = nullptr;
     for (Task* x : c->tasks) {
       int32_t sig = x->pdeath_signal.load();
-      if (sig != 0) {
+      if (sig != 0 && ValidSignal(static_cast<uint64_t>(sig))) {
         (void)SendToGroup(*c, UserSigInfo(t, sig, abi::kSI_USER, *x->pid_ns_));
         break;
       }
@@ -301,7 +301,7 @@ void Kernel::NotifyParent(ThreadGroup& g, Released* out) {
       reap = true;
     }
   }
-  if (sig != 0) {
+  if (sig != 0 && ValidSignal(static_cast<uint64_t>(sig))) {
     int32_t st = g.exit_status;
     int32_t code = (st & 0x7f) == 0   ? abi::kCLD_EXITED
                    : (st & 0x80) != 0 ? abi::kCLD_DUMPED

@@ -131,6 +131,28 @@ void Kernel::KillAll() {
   }
 }
 
+uint64_t Kernel::MemoryInUse() {
+  std::vector<base::Ref<MemoryManager>> spaces;
+  {
+    base::MutexLock l(tree_mu);
+    for (ThreadGroup* g : root_pid_ns_->Groups()) {
+      for (Task* t : g->tasks) {
+        base::Ref<MemoryManager> mm = t->mm_ref();
+        if (!mm) continue;
+        spaces.push_back(std::move(mm));
+        break;
+      }
+    }
+  }
+  uint64_t sum = 0;
+  const MemoryManager* last = nullptr;
+  for (const auto& mm : spaces) {
+    if (mm.get() != last) sum += mm->usage().resident;
+    last = mm.get();
+  }
+  return sum;
+}
+
 Kernel::Loadavg Kernel::loadavg() {
   Loadavg r{};
   {

@@ -12,6 +12,10 @@
 
 namespace sentry {
 
+// What uname(2) and /proc/version show: the kernel whose behaviour Moat has.
+constexpr char kKernelRelease[] = "6.12.0";
+constexpr char kKernelVersion[] = "#1 SMP PREEMPT_DYNAMIC";
+
 struct KernelOptions {
   platform::Platform* platform;
   SyscallTable syscalls;
@@ -90,6 +94,8 @@ class Kernel {
   void SendToPgrpLocked(ProcessGroup& p, const abi::SigInfo& info);
   // kill_ok_by_cred() and the session rule of SIGCONT. Under the tree lock. sig 0: the mere check.
   static bool MaySignal(const Task& sender, Task& target, int sig);
+  // ptrace_may_access() with PTRACE_MODE_ATTACH_REALCREDS (or, fs_creds, ..._FSCREDS as /proc does).
+  static bool MayAccess(const Task& caller, Task& target, bool fs_creds = false);
   // The siginfo of a signal that sender sends with kill(2) or tgkill(2) (code), as a task of ns
   // sees it.
   static abi::SigInfo UserSigInfo(const Task& sender, int sig, int32_t code,
@@ -134,6 +140,8 @@ class Kernel {
   Loadavg loadavg();
   int64_t live_tasks() const { return live_tasks_.load(std::memory_order_relaxed); }
   int64_t boot_time_ns() const { return boot_time_; }  // CLOCK_REALTIME at boot
+  // Bytes of guest memory in use, over all address spaces (sysinfo, /proc/meminfo). Not cheap.
+  uint64_t MemoryInUse();
   // Host facts shown to guests.
   int cpu_count() const { return options_.cpu_count; }
 

@@ -182,6 +182,22 @@ bool Kernel::MaySignal(const Task& sender, Task& target, int sig) {
          sender.group().pgrp->session() == target.group().pgrp->session();
 }
 
+bool Kernel::MayAccess(const Task& caller, Task& target, bool fs_creds) {
+  // __ptrace_may_access() and cap_ptrace_access_check().
+  if (&caller.group() == &target.group()) return true;
+  const Creds& c = caller.creds();
+  base::Ref<const Creds> t = target.creds_ref();
+  uint32_t uid = fs_creds ? c.fsuid : c.uid, gid = fs_creds ? c.fsgid : c.gid;
+  bool cap = c.HasIn(*t->user_ns, abi::kCAP_SYS_PTRACE);
+  bool same = uid == t->euid && uid == t->suid && uid == t->uid && gid == t->egid &&
+              gid == t->sgid && gid == t->gid;
+  if (!same && !cap) return false;
+  base::Ref<MemoryManager> mm = target.mm_ref();
+  if (mm && !mm->dumpable.load() && !cap) return false;
+  if (c.user_ns == t->user_ns && (t->permitted & ~c.permitted) == 0) return true;
+  return cap;
+}
+
 abi::SigInfo Kernel::UserSigInfo(const Task& sender, int sig, int32_t code,
                                  const PidNamespace& ns) {
   int32_t pid = &ns == sender.pid_ns().get() ? sender.tgid() : ns.IdOf(sender.group());
