@@ -1,10 +1,12 @@
 // The second wall: what the sentry and the gofer give up before they touch anything untrusted.
 // Order in a child of the command:
 //
+//   platform::stub::LocateVdso()  in the command, while /proc is in sight
 //   ForkIntoNamespaces()          in the command; the rest in the child
-//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server
-//   sets its root up instead) (engine creation, gofer connection: what still needs rights)
+//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server sets its root up instead)
+//   (what still needs rights)
 //   DropRights()                  no capabilities, no_new_privs, an unprivileged id, not dumpable
+//   engine creation               guest processes inherit what is left
 //   InstallFilter()               filter.h
 #pragma once
 

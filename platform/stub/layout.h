@@ -25,7 +25,8 @@ constexpr uint64_t kGuestMin = 0x10000;
 constexpr uint64_t kBootstrapOffset = 0;
 constexpr uint64_t kSyscallOffset =
     16;  // "syscall; int3": where the ptrace engine makes a guest process call
-constexpr uint64_t kClockOffset = 32;
+constexpr uint64_t kCloneOffset =
+    32;  // the same for clone: a new thread goes its own way from here
 
 // --- A guest thread's slot ---
 constexpr uint64_t kSlotSize =
@@ -143,7 +144,7 @@ struct BootArgs {
   int32_t socket;            // SOCK_SEQPACKET to the sentry
   uint32_t fsgsbase;         // 1: the host lets user code read and write the bases
   uint32_t filter_len;       // sock_filter entries
-  uint32_t ptrace;           // 1: no signal handlers (the engine sees signals first)
+  uint32_t ptrace;           // 1: the sentry traces guest processes
   uint64_t filter;           // their address
 };
 

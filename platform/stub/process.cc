@@ -131,6 +131,9 @@ long Space::Start() {
   if (r < 0) return r;
   pid_ = static_cast<int>(r);
   engine_->spaces_[pid_] = this;
+  if (engine_->for_ptrace_) {
+    if (base::Status watched = engine_->WatchLocked(pid_); !watched.ok()) return -EAGAIN;
+  }
   if (!engine_->reaping_) {
     engine_->reaping_ = true;
     r = engine_->reaper_.Start(&Engine::ReaperMain, engine_);
@@ -298,8 +301,8 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
   RegsToFrame(regs, uc);
   uc->fpstate = kSlots + slot * kSlotSize + InitialFp();
   if (!NormaliseFp(fp, base + InitialFp())) NormaliseFp({}, base + InitialFp());
-  c->fs_base = regs.fs_base;
-  c->gs_base = regs.gs_base;
+  c->fs_base = regs.fs_base < kTaskEnd ? regs.fs_base : 0;
+  c->gs_base = regs.gs_base < kTaskEnd ? regs.gs_base : 0;
   int tid = pid_;
   if (creator) {
     c->frame = InitialFrame();
@@ -349,7 +352,7 @@ Thread::Thread(base::Ref<Space> space, uint32_t slot, int tid, const platform::R
     : space_(std::move(space)), channel_(space_->ChannelOf(slot)), slot_(slot), tid_(tid) {}
 
 Thread::~Thread() {
-  Command(kRunning | kExit);
+  if (!exiting_) Command(kRunning | kExit);
   space_->ReleaseSlot(slot_);
 }
 
@@ -365,7 +368,10 @@ bool Thread::Command(uint32_t command) {
     __atomic_store_n(&channel_->state, kDead, __ATOMIC_RELEASE);
     return false;
   }
-  if (old & kSleeping) host::FutexWake(&channel_->state, 1, true);
+  if (old & kSleeping) {
+    host::FutexWake(&channel_->state, 1, true);
+    slept_ = true;
+  }
   return true;
 }
 
@@ -382,6 +388,7 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
   uint32_t s = command;
   if (!__atomic_compare_exchange_n(word, &s, asleep, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
     return s & kKindMask;
+  slept_ = true;
   int64_t give_up = 0;
   for (;;) {
     if (space_->dead()) return kDead;
@@ -414,7 +421,11 @@ base::Status Engine::Start(bool for_ptrace) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
   }
-  return zygote_.Start(for_ptrace);
+  for_ptrace_ = for_ptrace;
+  if (base::Status s = zygote_.Start(for_ptrace); !s.ok() || !for_ptrace) return s;
+  epoll_.reset(static_cast<int>(host::EpollCreate()));
+  base::MutexLock lock(mu_);
+  return WatchLocked(zygote_.pid());
 }
 
 base::Result<base::Ref<platform::AddressSpace>> Engine::NewAddressSpace() {
@@ -450,27 +461,59 @@ void Engine::ReaperJoin() NO_THREAD_SAFETY_ANALYSIS { reaper_.Join(); }
 void Engine::ReaperMain(void* self) { static_cast<Engine*>(self)->Reap(); }
 
 void Engine::Reap() {
+  if (for_ptrace_) return ReapTraced();
   for (;;) {
     siginfo_t info{};
     long r = host::Waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL);
     if (r == -EINTR) continue;
     if (r < 0) return;  // no children: the zygote is gone, and all others
-    int pid = info.si_pid;
-    base::Ref<Space> space;
-    {
-      base::MutexLock lock(mu_);
-      auto it = spaces_.find(pid);
-      if (it != spaces_.end()) {
-        it->second->dead_.store(true, std::memory_order_release);
-        if (it->second->TryIncRef()) space = base::Ref<Space>::Adopt(it->second);
-        spaces_.erase(it);
-      } else if (pid == zygote_.pid() && !shut_down_) {
-        LOG_WARNING("the process that guest processes are made from has died");
-      }
-    }
-    host::Waitid(P_PID, pid, &info, WEXITED | __WALL);
-    if (space) space->OnDeath();
+    ReapOne(info.si_pid);
   }
+}
+
+base::Status Engine::WatchLocked(int pid) {
+  base::UniqueFd fd(static_cast<int>(host::Call<SYS_pidfd_open>(pid, 0)));
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = static_cast<uint64_t>(pid);
+  if (!fd || host::EpollCtl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) < 0) {
+    return base::Status::Error("watching a guest process");
+  }
+  pidfds_[pid] = std::move(fd);
+  return {};
+}
+
+void Engine::ReapTraced() {
+  for (;;) {
+    epoll_event events[16];
+    long n = host::EpollWait(epoll_.get(), events, 16, -1);
+    if (n < 0 && n != -EINTR) return;
+    for (long i = 0; i < n; i++) {
+      auto pid = static_cast<int>(events[i].data.u64);
+      ReapOne(pid);
+      base::MutexLock lock(mu_);
+      pidfds_.erase(pid);
+      if (pidfds_.empty()) return;
+    }
+  }
+}
+
+void Engine::ReapOne(int pid) {
+  base::Ref<Space> space;
+  {
+    base::MutexLock lock(mu_);
+    auto it = spaces_.find(pid);
+    if (it != spaces_.end()) {
+      it->second->dead_.store(true, std::memory_order_release);
+      if (it->second->TryIncRef()) space = base::Ref<Space>::Adopt(it->second);
+      spaces_.erase(it);
+    } else if (pid == zygote_.pid() && !shut_down_) {
+      LOG_WARNING("the process that guest processes are made from has died");
+    }
+  }
+  siginfo_t info;
+  host::Waitid(P_PID, pid, &info, WEXITED | __WALL);
+  if (space) space->OnDeath();
 }
 
 }  // namespace platform::stub

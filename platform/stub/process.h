@@ -116,6 +116,12 @@ class Thread : public platform::GuestThread {
   std::atomic<bool> interrupt_{
       false};  // partner: Interrupt() stores before it loads running_, Run() the other way round
   std::atomic<bool> running_{false};
+  // Spinning pays while the other side is quick: each failure doubles the number of trips without
+  // it.
+  uint32_t spin_pause_ = 0;  // trips to go without spinning
+  uint32_t spin_backoff_ = 1;
+  bool slept_ = false;    // whether the last wait, or the stub's, ended in sleep
+  bool exiting_ = false;  // the host's thread is on its way out already
   platform::SyscallRegs syscall_{};
 };
 
@@ -142,6 +148,10 @@ class Engine : public platform::Platform {
  private:
   static void ReaperMain(void* self);
   void Reap();
+  void ReapTraced();
+  // Tells a dead process's space; reaps it.
+  void ReapOne(int pid);
+  base::Status WatchLocked(int pid) REQUIRES_LOCK(mu_);
   void ReaperJoin();
 
   Zygote zygote_;
@@ -153,6 +163,11 @@ class Engine : public platform::Platform {
   host::Thread reaper_ GUARDED_BY(mu_);
   bool reaping_ GUARDED_BY(mu_) = false;
   bool shut_down_ GUARDED_BY(mu_) = false;
+  // The ptrace engine: waiting for any child would show (and take) other threads' stops, so
+  // processes are watched by descriptor.
+  bool for_ptrace_ = false;
+  base::UniqueFd epoll_;
+  absl::flat_hash_map<int, base::UniqueFd> pidfds_ GUARDED_BY(mu_);
 };
 
 // The place of the first signal frame in a slot: as the host's kernel would put it.

@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -65,6 +66,10 @@ long ForkZygote(BootArgs* args) {
   long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid != 0) return pid < 0 ? -errno : pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Guest processes may hold no rights, and only their tracer may look into them.
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  syscall(SYS_capset, &header, none);
   prctl(PR_SET_DUMPABLE, args->ptrace ? 1 : 0);
   // The kernel would write to libc's rseq area, which goes away.
   if (__rseq_size != 0) {

@@ -13,6 +13,7 @@
 #include "platform/host/filter.h"
 #include "platform/host/host.h"
 #include "platform/host/safe_copy.h"
+#include "platform/ptrace/ptrace.h"
 #include "platform/stub/zygote.h"
 #include "platform/systrap/systrap.h"
 
@@ -27,16 +28,17 @@ constexpr uint8_t kLoop[] = {0xb8, 0x27, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7};
   _exit(1);
 }
 
-[[noreturn]] void Jailed() {
+using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)();
+
+[[noreturn]] void Jailed(Factory create, uint32_t roles) {
   auto root = host::MakeEmptyRoot(0);
   if (!root.ok()) Fail("root", root.status());
   host::SetMemoryDir(root->dir.get());
-  auto engine = systrap::Create();
+  if (auto s = host::DropRights({}); !s.ok()) Fail("rights", s);
+  auto engine = create();
   if (!engine.ok()) Fail("engine", engine.status());
   host::InstallFaultHandler();
-  if (auto s = host::DropRights({}); !s.ok()) Fail("rights", s);
-  if (auto s = host::InstallFilter(host::kSentry, host::Violation::kReport); !s.ok())
-    Fail("filter", s);
+  if (auto s = host::InstallFilter(roles, host::Violation::kReport); !s.ok()) Fail("filter", s);
   if (host::Getpid() != 1) Fail("not process 1");
   if (host::Call<SYS_openat>(AT_FDCWD, "/proc/self/maps", O_RDONLY, 0) >= 0)
     Fail("the host's /proc is visible");
@@ -71,16 +73,19 @@ constexpr uint8_t kLoop[] = {0xb8, 0x27, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7};
   host::ExitGroup(42);
 }
 
-TEST(Jail, GuestsRunBehindTheSecondWall) {
+void RunJailed(Factory create, uint32_t roles) {
   stub::LocateVdso();
   auto pid = host::ForkIntoNamespaces(
       {.namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET});
   ASSERT_TRUE(pid.ok()) << pid.status().text();
-  if (*pid == 0) Jailed();
+  if (*pid == 0) Jailed(create, roles);
   int status;
   ASSERT_EQ(waitpid(*pid, &status, 0), *pid);
   EXPECT_EQ(status, 42 << 8);
 }
+
+TEST(Jail, GuestsRunBehindTheSecondWall) { RunJailed(&systrap::Create, host::kSentry); }
+TEST(Jail, WithPtrace) { RunJailed(&ptrace::Create, host::kSentry | host::kPtrace); }
 
 TEST(Jail, UnprivilegedToo) {
   pid_t pid = fork();
@@ -90,7 +95,7 @@ TEST(Jail, UnprivilegedToo) {
     auto child = host::ForkIntoNamespaces(
         {.namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET});
     if (!child.ok()) Fail("fork", child.status());
-    if (*child == 0) Jailed();
+    if (*child == 0) Jailed(&systrap::Create, host::kSentry);
     int status;
     waitpid(*child, &status, 0);
     _exit(status >> 8);

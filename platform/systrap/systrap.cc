@@ -19,6 +19,8 @@ using stub::Channel;
 
 class SystrapEngine;
 
+constexpr uint32_t kMaxSpinBackoff = 256;
+
 class SystrapThread final : public stub::Thread {
  public:
   using Thread::Thread;
@@ -58,6 +60,7 @@ class SystrapThread final : public stub::Thread {
   bool bases_dirty_ = true;  // a new thread's are in the slot
   bool ret_pending_ = false;
   bool regs_valid_ = false;
+  bool last_spun_ = false;
   uint64_t ret_ = 0;
   uint64_t orig_rax_ = ~uint64_t{0};
   platform::Regs regs_{};
@@ -114,10 +117,27 @@ Stop SystrapThread::Run() {
   regs_valid_ = false;
   auto* engine = space_->engine();
   int inside = engine->running.fetch_add(1, std::memory_order_relaxed) + 1;
-  // A pair of spinning threads needs two processors.
+  // A pair of spinning threads needs two processors, and other work on the machine makes it a
+  // waste: then neither side spins for a while.
   bool spin = inside * 2 <= engine->cpus();
+  if (spin && spin_pause_ != 0) {
+    spin_pause_--;
+    spin = false;
+  }
+  bool spun = last_spun_;
+  last_spun_ = spin;
+  slept_ = false;
   if (spin) command |= stub::kSpin;
-  uint32_t state = Command(command) ? WaitStop(command, spin) : stub::kDead;
+  bool alive = Command(command);
+  bool stub_slept = slept_;
+  slept_ = false;
+  uint32_t state = alive ? WaitStop(command, spin) : stub::kDead;
+  if ((spin && slept_) || (spun && stub_slept)) {
+    spin_pause_ = spin_backoff_;
+    if (spin_backoff_ < kMaxSpinBackoff) spin_backoff_ *= 2;
+  } else if (spin) {
+    spin_backoff_ = 1;
+  }
   engine->running.fetch_sub(1, std::memory_order_relaxed);
   running_.store(false, std::memory_order_relaxed);
   return Stopped(state);
@@ -186,9 +206,12 @@ const platform::Regs& SystrapThread::regs() {
 
 void SystrapThread::SetRegs(const platform::Regs& regs) {
   stub::RegsToFrame(regs, frame());
-  if (channel_->fs_base != regs.fs_base || channel_->gs_base != regs.gs_base) {
-    channel_->fs_base = regs.fs_base;
-    channel_->gs_base = regs.gs_base;
+  // A base that isn't canonical would be the stub's fault, and its end.
+  uint64_t fs = regs.fs_base < stub::kTaskEnd ? regs.fs_base : 0;
+  uint64_t gs = regs.gs_base < stub::kTaskEnd ? regs.gs_base : 0;
+  if (channel_->fs_base != fs || channel_->gs_base != gs) {
+    channel_->fs_base = fs;
+    channel_->gs_base = gs;
     bases_dirty_ = true;
   }
   ret_pending_ = false;

@@ -96,9 +96,7 @@ inline uint64_t ReadGs() {
 // zygote's page.
 struct ZygoteData {
   uint32_t fsgsbase;
-  uint32_t ptrace;
   uint32_t filter_len;
-  uint32_t pad;
   uint64_t filter[512];  // sock_filter
 };
 inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
@@ -333,18 +331,15 @@ extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint6
                                         uint64_t vdso_ok) {
   Call(kSysMunmap, temp, temp_size);
   int socket = static_cast<int>(socket64);
-  if (!Data()->ptrace) {
-    KernelSigaction sa;
-    // By hand: a constant with addresses in it would need relocation.
-    __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1"
-            : "=&r"(sa.handler), "=&r"(sa.restorer));
-    sa.flags = 0x4 | 0x08000000 | 0x04000000;  // SA_SIGINFO SA_ONSTACK SA_RESTORER
-    sa.mask = ~0ull;
-    const int signals[] = {kSigsys, kSigsegv, kSigbus,         kSigfpe,
-                           kSigill, kSigtrap, kInterruptSignal};
-    for (int sig : signals) {
-      if (Call(kSysRtSigaction, sig, U(&sa), 0, 8) != 0) Die();
-    }
+  KernelSigaction sa;
+  // By hand: a constant with addresses in it would need relocation.
+  __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1"
+          : "=&r"(sa.handler), "=&r"(sa.restorer));
+  sa.flags = 0x4 | 0x08000000 | 0x04000000;  // SA_SIGINFO SA_ONSTACK SA_RESTORER
+  sa.mask = ~0ull;
+  const int signals[] = {kSigsys, kSigsegv, kSigbus, kSigfpe, kSigill, kSigtrap, kInterruptSignal};
+  for (int sig : signals) {
+    if (Call(kSysRtSigaction, sig, U(&sa), 0, 8) != 0) Die();
   }
   uint64_t all = ~0ull;
   Call(kSysRtSigprocmask, 2, U(&all), 0, 8);
@@ -426,7 +421,6 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   Call(kSysMprotect, kText, kTextSize, kProtRead | kProtExec);
   auto* d = reinterpret_cast<ZygoteData*>(kZygoteData);
   d->fsgsbase = a->fsgsbase;
-  d->ptrace = a->ptrace;
   d->filter_len = a->filter_len;
   copy(U(d->filter), a->filter, a->filter_len * 8ull);
   uint64_t entry = kText + (reinterpret_cast<uint64_t>(&StubZygote) - a->text);
@@ -447,7 +441,20 @@ stub_head:
   .org 16
   syscall
   int3
-  .org 64
+  .org 32
+clone_syscall:
+  syscall
+  test %rax, %rax
+  jz 1f
+  ret
+1:
+  # The slot of a new thread is known from its stack.
+  xor %ebp, %ebp
+  mov %rsp, %rdi
+  and $-0x8000, %rdi
+  call StubThread
+  hlt
+  .org 96
   .globl StubHandlerEntry
 StubHandlerEntry:
   cld
@@ -461,19 +468,10 @@ StubRestorer:
   .balign 16
   .globl StubClone
 StubClone:
-  # rdi flags, rsi stack, rdx ptid, rcx ctid; the child's slot is known from its stack.
+  # rdi flags, rsi stack, rdx ptid, rcx ctid
   mov %rcx, %r10
   mov $56, %eax
-  syscall
-  test %rax, %rax
-  jz 1f
-  ret
-1:
-  xor %ebp, %ebp
-  mov %rsp, %rdi
-  and $-0x8000, %rdi
-  call StubThread
-  hlt
+  jmp clone_syscall
   .popsection
 )");
 static_assert(kSlotSize == 0x8000);
