@@ -1,13 +1,20 @@
 // Makes random system calls with hostile arguments. Runs anywhere on Linux; inside a sandbox it is
 // the guest's side of a fuzz test: whatever it does, the kernel below must answer each call and stay
 // up. Usage: syscall_fuzz [--seed N] [--count N] [--seconds N] [--threads N] [--only NAME] [--verbose]
+//                         [--as-root]
+//
+// Started by root it becomes user 65534 for the calls, since root could rename /dev/null away as well as
+// anything else. --as-root leaves that out: only inside a sandbox whose files nobody needs.
 //
 // Each batch of calls runs in a child (so that a fatal signal or a broken process costs one batch) in
 // a directory of its own under $TEST_TMPDIR or /tmp. The same seed makes the same calls.
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -129,12 +137,14 @@ class Random {
 };
 
 constexpr size_t kArea = 16 * 4096;
+constexpr int kReportFd = 199;  // a copy of standard error in a batch
 
 struct World {
   char* area;       // scratch memory; the page after it isn't mapped
   char* readonly;   // one page
   std::vector<std::string> paths;
   pid_t child;
+  bool ipc;         // System V objects and message queues may be made
 };
 
 uint64_t Edge(Random& r) {
@@ -291,6 +301,10 @@ void MakeWorld(World* w) {
   (void)!posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
 }
 
+bool LeavesObjects(long nr) {
+  return nr == SYS_shmget || nr == SYS_semget || nr == SYS_msgget || nr == SYS_mq_open;
+}
+
 void Calls(uint64_t seed, int count, const char* only, bool verbose, World& w) {
   Random r(seed);
   for (int i = 0; i < count; i++) {
@@ -299,24 +313,31 @@ void Calls(uint64_t seed, int count, const char* only, bool verbose, World& w) {
     uint64_t a[6] = {};
     for (int k = 0; k < 6 && c.args[k]; k++) a[k] = Argument(c.args[k], r, w);
     if (only && strcmp(only, c.name) != 0) continue;
-    if (Unsafe(c, a)) continue;
+    if (Unsafe(c, a) || (!w.ipc && LeavesObjects(c.nr))) continue;
     if (verbose) {
-      dprintf(2, "%s(%#lx, %#lx, %#lx, %#lx, %#lx, %#lx)", c.name, a[0], a[1], a[2], a[3], a[4], a[5]);
+      dprintf(kReportFd, "%s(%#lx, %#lx, %#lx, %#lx, %#lx, %#lx)", c.name, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
     long ret = syscall(c.nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-    if (verbose) dprintf(2, " = %ld %s\n", ret, ret == -1 ? strerrorname_np(errno) : "");
+    if (verbose) dprintf(kReportFd, " = %ld %s\n", ret, ret == -1 ? strerrorname_np(errno) : "");
+    if (c.nr == SYS_rt_sigprocmask) {  // SIGALRM gets us out of blocked calls
+      sigset_t s;
+      sigemptyset(&s);
+      sigaddset(&s, SIGALRM);
+      pthread_sigmask(SIG_UNBLOCK, &s, nullptr);
+    }
     // The scratch memory may have been unmapped or protected by a call on it.
     mmap(w.area, kArea, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   }
 }
 
 int RemoveOne(const char* path, const struct stat*, int, struct FTW*) {
-  return remove(path) == 0 || errno == ENOENT ? 0 : 0;
+  remove(path);
+  return 0;
 }
 
 // The child of one batch: leaves after all calls with status 0.
 [[noreturn]] void Batch(uint64_t seed, int count, int threads, const char* only, bool verbose,
-                        const std::string& dir) {
+                        bool as_root, const std::string& dir) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setpgid(0, 0);
   if (chdir(dir.c_str()) != 0) _exit(1);
@@ -328,29 +349,45 @@ int RemoveOne(const char* path, const struct stat*, int, struct FTW*) {
   setrlimit(RLIMIT_CORE, &core);
   setrlimit(RLIMIT_NOFILE, &files);
   setrlimit(RLIMIT_AS, &as);
-  signal(SIGALRM, [](int) { _exit(2); });  // a call that blocks after all
+  struct sigaction sa{};
+  sa.sa_handler = [](int) {};  // without SA_RESTART: what blocks is interrupted
+  sigaction(SIGALRM, &sa, nullptr);
+  dup2(2, kReportFd);
+  int null = open("/dev/null", O_RDWR);
+  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  // Objects that would outlive the batch: only where they go with a namespace.
+  bool ipc = unshare(CLONE_NEWIPC) == 0;
+  if (!as_root && geteuid() == 0 &&
+      (setgroups(0, nullptr) != 0 || setresgid(65534, 65534, 65534) != 0 ||
+       setresuid(65534, 65534, 65534) != 0)) {
+    _exit(1);
+  }
   World w{};
+  w.ipc = ipc;
   w.child = fork();
   if (w.child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) pause();
   }
   MakeWorld(&w);
-  alarm(10);
-  if (threads > 1) {
-    std::vector<std::thread> ts;
-    for (int t = 0; t < threads; t++) {
-      ts.emplace_back([&, t] {
-        World mine = w;
-        mine.area = static_cast<char*>(mmap(nullptr, kArea + 4096, PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-        munmap(mine.area + kArea, 4096);
-        Calls(seed * 31 + t, count / threads, only, verbose, mine);
-      });
-    }
-    for (auto& t : ts) t.join();
-  } else {
-    Calls(seed, count, only, verbose, w);
+  std::vector<std::thread> ts;
+  std::atomic<int> running{threads};
+  for (int t = 0; t < threads; t++) {
+    ts.emplace_back([&, t] {
+      World mine = w;
+      mine.area = static_cast<char*>(mmap(nullptr, kArea + 4096, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      munmap(mine.area + kArea, 4096);
+      Calls(seed * 31 + t, count / threads, only, verbose, mine);
+      running--;
+      for (;;) pause();  // so that it may still be signalled
+    });
+  }
+  for (int tick = 0; running > 0; tick++) {
+    timespec ms{0, 5'000'000};
+    nanosleep(&ms, nullptr);
+    if (tick > 2000) _exit(2);
+    for (auto& t : ts) pthread_kill(t.native_handle(), SIGALRM);
   }
   kill(w.child, SIGKILL);
   _exit(0);
@@ -362,7 +399,7 @@ int main(int argc, char** argv) {
   uint64_t seed = 1;
   int count = 20000, threads = 1, seconds = 0;
   const char* only = nullptr;
-  bool verbose = false;
+  bool verbose = false, as_root = false;
   for (int i = 1; i < argc; i++) {
     std::string a = argv[i];
     auto value = [&]() -> const char* {
@@ -378,9 +415,10 @@ int main(int argc, char** argv) {
     else if (a == "--threads") threads = atoi(value());
     else if (a == "--only") only = value();
     else if (a == "--verbose") verbose = true;
+    else if (a == "--as-root") as_root = true;
     else {
       fprintf(stderr, "usage: %s [--seed N] [--count N] [--seconds N] [--threads N] [--only NAME] "
-                      "[--verbose]\n", argv[0]);
+                      "[--verbose] [--as-root]\n", argv[0]);
       return 2;
     }
   }
@@ -394,8 +432,12 @@ int main(int argc, char** argv) {
       perror(dir.c_str());
       return 1;
     }
+    if (!as_root && geteuid() == 0 && chown(dir.c_str(), 65534, 65534) != 0) {
+      perror(dir.c_str());
+      return 1;
+    }
     pid_t pid = fork();
-    if (pid == 0) Batch(seed, kBatch, threads, only, verbose, dir);
+    if (pid == 0) Batch(seed, kBatch, threads, only, verbose, as_root, dir);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
