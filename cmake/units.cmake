@@ -33,10 +33,11 @@ moat_unit(sentry/fs/hostfd NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/socket/unix NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/fs/proc NO_EXCEPTIONS DEPS sentry/kernel sentry/socket/unix sentry/fs/devpts)
 moat_unit(sentry/fs/sys NO_EXCEPTIONS DEPS sentry/kernel)
+moat_unit(sentry/ipc NO_EXCEPTIONS DEPS sentry/kernel absl::btree absl::flat_hash_map)
 moat_unit(sentry/loader NO_EXCEPTIONS DEPS sentry/kernel)
 include(sentry/loader/vdso.cmake)
 moat_unit(syscalls/linux NO_EXCEPTIONS DEPS syscalls/table sentry/kernel sentry/fs/pipe sentry/fs/anon sentry/fs/inotify sentry/fs/tmpfs
-          sentry/fs/devpts sentry/socket/unix)
+          sentry/fs/devpts sentry/socket/unix sentry/ipc)
 # What programs link: dispatch.cc refers to the handlers weakly, so the library must come in whole.
 add_library(syscalls_linux_whole INTERFACE)
 target_link_libraries(syscalls_linux_whole INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIVE,syscalls_linux>)

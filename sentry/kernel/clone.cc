@@ -196,6 +196,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
     c.fs_ = base::MakeRef<FsContext>(root, cwd, c.fs_->umask());
   }
   c.fds_ = (f & abi::kCLONE_FILES) != 0 ? t.fds_ : t.fds_->Clone();
+  if ((f & abi::kCLONE_SYSVSEM) != 0) c.sem_undo_ = t.sem_undo();
 
   // Attributes.
   c.set_comm(t.comm());
@@ -365,6 +366,7 @@ base::Result<void> Kernel::Unshare(Task& t, uint64_t f) {
     t.fs_->set_cwd(cwd);
   }
   if ((f & abi::kCLONE_NEWUTS) != 0) t.set_uts_ns(CopyUts(*t.uts_ns_, user_ns));
+  if ((f & abi::kCLONE_SYSVSEM) != 0) t.DropSemUndo();
   if ((f & abi::kCLONE_NEWIPC) != 0) t.set_ipc_ns(base::MakeRef<IpcNamespace>(user_ns));
   if ((f & abi::kCLONE_NEWNET) != 0) t.set_net_ns(base::MakeRef<NetNamespace>(user_ns));
   if (pids) t.child_pid_ns = pids;

@@ -69,6 +69,7 @@ void Kernel::ExitTask(Task& t) {
     guest.reset();
     mm.reset();
   }
+  t.DropSemUndo();
   fds.reset();
   fs.reset();
   bool zap = false, tty = false;

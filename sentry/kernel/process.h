@@ -219,6 +219,13 @@ class IpcNamespace : public base::RefCounted {
   const base::Ref<UserNamespace> owner_;
 };
 
+// The SEM_UNDO adjustments of the tasks that share them (CLONE_SYSVSEM). The list is made and, with
+// the last reference, carried out by sentry/ipc.
+struct SemUndoShare : public base::RefCounted {
+  base::Mutex<base::LockClass::kLeaf> mu;
+  base::Ref<base::RefCounted> list GUARDED_BY(mu);
+};
+
 // The seam for sentry/socket/inet: an identity for now.
 class NetNamespace : public base::RefCounted {
  public:

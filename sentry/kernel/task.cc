@@ -109,7 +109,13 @@ void Task::set_uts_ns(base::Ref<UtsNamespace> n) {
   std::swap(uts_ns_, n);
 }
 
+const base::Ref<SemUndoShare>& Task::sem_undo() {
+  if (!sem_undo_) sem_undo_ = base::MakeRef<SemUndoShare>();
+  return sem_undo_;
+}
+
 void Task::set_ipc_ns(base::Ref<IpcNamespace> n) {
+  DropSemUndo();
   base::MutexLock l(mu_);
   std::swap(ipc_ns_, n);
 }

@@ -106,6 +106,9 @@ class Task : public base::RefCounted {
   void set_uts_ns(base::Ref<UtsNamespace> n);
   void set_ipc_ns(base::Ref<IpcNamespace> n);
   void set_net_ns(base::Ref<NetNamespace> n);
+  // Own thread: made at the first call; exit_sem().
+  const base::Ref<SemUndoShare>& sem_undo();
+  void DropSemUndo() { sem_undo_.reset(); }
   // unshare(CLONE_NEWPID): the namespace of future children; null: pid_ns(). Own thread only.
   base::Ref<PidNamespace> child_pid_ns;
 
@@ -229,6 +232,7 @@ class Task : public base::RefCounted {
   base::Ref<UtsNamespace> uts_ns_;
   base::Ref<IpcNamespace> ipc_ns_;
   base::Ref<NetNamespace> net_ns_;
+  base::Ref<SemUndoShare> sem_undo_;
   std::string comm_ GUARDED_BY(mu_);
   std::unique_ptr<platform::GuestThread> guest_;
   // What execve replaced; dropped when the call has returned.
