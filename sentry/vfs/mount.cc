@@ -283,6 +283,11 @@ base::Ref<MountNamespace> MountNamespace::Clone(base::Ref<UserNamespace> owner,
   return ns;
 }
 
+std::vector<base::Ref<Mount>> MountNamespace::Mounts() {
+  base::MutexLock l(mu_);
+  return mounts_;
+}
+
 std::vector<MountNamespace::Info> MountNamespace::List(const Path& root) {
   std::vector<base::Ref<Mount>> all;
   std::vector<Path> places;

@@ -48,6 +48,7 @@ class MountNamespace : public base::RefCounted {
   };
   // The mounts below root as seen from there, for /proc/[pid]/mountinfo.
   std::vector<Info> List(const Path& root);
+  std::vector<base::Ref<Mount>> Mounts();
   // Raised when the set of mounts changes: poll on /proc/self/mounts.
   WaitQueue& changes() { return changes_; }
 
