@@ -131,15 +131,18 @@ bool DecodeWalk(wire::Reader& in, size_t names, WalkResult* out) {
   return in.ok();
 }
 
-base::Result<WalkResult> Client::Walk(wire::NodeId dir, std::span<const std::string_view> names) {
+base::Result<WalkResult> Client::Walk(wire::NodeId dir, std::span<const std::string_view> names,
+                                      bool open) {
   Call call(*this, wire::Op::kWalk);
   call.out().Put(dir);
+  call.out().Put(open ? uint32_t{wire::kWalkOpen} : uint32_t{0});
   call.out().Put(static_cast<uint32_t>(names.size()));
   for (std::string_view n : names) call.out().String(n);
   TRY(call.Send());
   WalkResult result;
   bool well = DecodeWalk(call.in(), names.size(), &result);
   TRY(call.Finish(well));
+  if (open && result.stop == wire::WalkStop::kDone) result.fd = std::move(call.fd());
   return result;
 }
 

@@ -37,6 +37,7 @@ struct WalkResult {
   // One per resolved name. The caller owns a reference of each node in it.
   std::vector<wire::WalkEntry> entries;
   std::string link_target;  // of kSymlink
+  base::UniqueFd fd;        // of the last, if it was asked for and is a regular file
 };
 
 struct Opened {
@@ -64,7 +65,8 @@ class Client : public base::RefCounted {
 
   base::Result<Attached> Attach(uint32_t mount);
   // At most wire::kMaxWalkNames names, none of them empty, "." or "..".
-  base::Result<WalkResult> Walk(wire::NodeId dir, std::span<const std::string_view> names);
+  base::Result<WalkResult> Walk(wire::NodeId dir, std::span<const std::string_view> names,
+                                bool open = false);
   base::Result<wire::Attr> Getattr(Target target);
   base::Result<wire::Attr> Setattr(Target target, const wire::SetattrArgs& args);
   base::Result<Opened> Open(Target target, uint32_t flags);

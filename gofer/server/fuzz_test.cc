@@ -101,6 +101,7 @@ class Generator {
       case wire::Op::kWalk: {
         Node(w);
         uint32_t n = 1 + Below(4);
+        w.Put(Below(2));
         w.Put(n);
         while (n-- > 0) Name(w);
         return;

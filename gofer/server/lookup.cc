@@ -80,11 +80,12 @@ int Server::Step(Node* dir, int dir_fd, const char* name, bool expect_directory,
   return 0;
 }
 
-int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
   Node* dir;
   if (int r = ReadNode(in, &dir); r < 0) return r;
+  auto flags = in.Get<uint32_t>();
   auto count = in.Get<uint32_t>();
-  if (!in.ok() || count == 0 || count > wire::kMaxWalkNames) return in.Fail(), -EPROTO;
+  if (!in.ok() || (flags & ~uint32_t{wire::kWalkOpen}) != 0 || count == 0 || count > wire::kMaxWalkNames) return in.Fail(), -EPROTO;
   // The whole message is checked before anything is done.
   wire::Reader names = in;
   char name[wire::kMaxName + 1];
@@ -126,6 +127,17 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
       break;
     }
     head.count++;
+    if (i + 1 == count && (flags & wire::kWalkOpen) != 0 && S_ISREG(entry.attr.mode)) {
+      At at;
+      at.fd = fd;
+      at.node = dir;
+      std::memcpy(at.name, name, sizeof(name));
+      wire::Attr opened;
+      // What can't be opened was found all the same.
+      if (OpenRegular(at, wire::kOpenRead, &opened, donated) == 0) {
+        if (opened.dev != entry.attr.dev || opened.ino != entry.attr.ino) donated->reset();
+      }
+    }
     out.Put(entry);
     if (i + 1 == count) break;
     if (next == nullptr) {

@@ -28,7 +28,8 @@ inline constexpr NodeId kNoNode = 0;
 // empty name means the node itself. `name` is String, never empty.
 enum class Op : uint32_t {
   kAttach = 1,        // u32 mount                                  -> AttachReply
-  kWalk = 2,          // node, u32 n, n names                       -> WalkReplyHead, WalkEntry[count], String link target
+  kWalk = 2,          // node, u32 WalkFlags, u32 n, n names        -> WalkReplyHead, WalkEntry[count], String link target;
+                      //                                               a descriptor if asked for and possible
   kGetattr = 3,       // target                                     -> Attr
   kSetattr = 4,       // target, SetattrArgs                        -> Attr
   kOpen = 5,          // target, u32 OpenFlags                      -> Attr; descriptor
@@ -96,6 +97,9 @@ struct AttachReply {
   uint32_t reserved;
   Attr attr;
 };
+
+// kWalkOpen: if every name was resolved and the last is a regular file, donate it, opened for reading.
+enum WalkFlags : uint32_t { kWalkOpen = 1 };
 
 enum class WalkStop : uint32_t {
   kDone = 0,          // every name was resolved

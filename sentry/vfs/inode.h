@@ -116,6 +116,12 @@ class Superblock : public base::RefCounted {
   std::atomic<uint64_t> next_ino_{2};
 };
 
+// What a walk is about to do behind the name that it looks up.
+struct LookupHint {
+  std::string_view rest;   // of the path, slashes included; "" behind the last component
+  bool open_read = false;  // what the path leads to will be opened for reading only
+};
+
 class Inode : public base::RefCounted {
  public:
   Inode(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino)
@@ -151,6 +157,12 @@ class Inode : public base::RefCounted {
   // Directories. Lookup: ENOENT. The names are valid and not "." or "..".
   virtual base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) {
     return abi::Errno::kENOTDIR;
+  }
+  // As Lookup. A file system that has to ask somebody may ask for what comes next in the same message; the result is that of
+  // name alone.
+  virtual base::Result<base::Ref<Inode>> LookupAhead(const Creds& creds, std::string_view name,
+                                                     const LookupHint& hint) {
+    return Lookup(creds, name);
   }
   // Regular file. EEXIST when the name appeared meanwhile.
   virtual base::Result<base::Ref<Inode>> Create(std::string_view name, const CreateArgs& a) {

@@ -149,6 +149,7 @@ base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, st
   resolve.follow = (flags & abi::kO_NOFOLLOW) == 0 && !excl;
 
   Walker w(ctx, start, path, resolve);
+  w.set_open_read(!path_only && OpenFlags{flags, 0}.readable() && !OpenFlags{flags, 0}.writable());
   TRY(w.ToParent());
   bool created = false;
   for (;;) {
@@ -159,7 +160,7 @@ base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, st
     }
     if (create && w.trailing_slash()) return abi::Errno::kEISDIR;
     const base::Ref<Dentry>& dir = w.at().dentry;
-    base::Ref<Dentry> child = TRY(LookupChild(ctx.creds, dir, w.last()));
+    base::Ref<Dentry> child = TRY(LookupChild(ctx.creds, dir, w.last(), w.hint()));
     if (child->negative() && create) {
       // lookup_open().
       base::MutexLock l(dir->dir_mu);

@@ -15,7 +15,7 @@ std::string_view SkipSlashes(std::string_view s) {
 }  // namespace
 
 base::Result<base::Ref<Dentry>> LookupChildLocked(const Creds& creds, const base::Ref<Dentry>& dir,
-                                                  std::string_view name) {
+                                                  std::string_view name, const LookupHint& hint) {
   Superblock& sb = dir->inode()->sb();
   if (base::Ref<Dentry> c = dir->FindChild(name)) {
     if (sb.Revalidate(*c)) return c;
@@ -23,19 +23,19 @@ base::Result<base::Ref<Dentry>> LookupChildLocked(const Creds& creds, const base
   }
   if (name.size() > kNameMax) return abi::Errno::kENAMETOOLONG;
   if (dir->unhashed()) return abi::Errno::kENOENT;  // IS_DEADDIR
-  base::Result<base::Ref<Inode>> r = dir->inode()->Lookup(creds, name);
+  base::Result<base::Ref<Inode>> r = dir->inode()->LookupAhead(creds, name, hint);
   if (r.ok()) return dir->AddChild(name, std::move(*r));
   if (r.is(abi::Errno::kENOENT)) return dir->AddChild(name, nullptr);
   return r.error();
 }
 
 base::Result<base::Ref<Dentry>> LookupChild(const Creds& creds, const base::Ref<Dentry>& dir,
-                                            std::string_view name) {
+                                            std::string_view name, const LookupHint& hint) {
   if (base::Ref<Dentry> c = dir->FindChild(name)) {
     if (dir->inode()->sb().Revalidate(*c)) return c;
   }
   base::MutexLock l(dir->dir_mu);
-  return LookupChildLocked(creds, dir, name);
+  return LookupChildLocked(creds, dir, name, hint);
 }
 
 Walker::Walker(const VfsContext& ctx, StartAt start, std::string_view path, ResolveFlags flags)
@@ -147,7 +147,7 @@ base::Result<void> Walker::ToParent() {
       TRY(DotDot());
       continue;
     }
-    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_));
+    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_, hint()));
     if (child->negative()) return abi::Errno::kENOENT;
     if (child->inode()->is_symlink() && !child->mounted()) {
       TRY(FollowLink(child));
@@ -164,7 +164,7 @@ base::Result<void> Walker::Finish() {
       TRY(DotDot());
       break;
     }
-    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_));
+    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_, hint()));
     if (child->negative()) return abi::Errno::kENOENT;
     if (!child->inode()->is_symlink() || child->mounted() || !follow()) {
       TRY(Enter(std::move(child)));

@@ -12,10 +12,12 @@ namespace sentry {
 
 // One step below dir: the cached dentry or what the file system says; possibly negative.
 base::Result<base::Ref<Dentry>> LookupChild(const Creds& creds, const base::Ref<Dentry>& dir,
-                                            std::string_view name);
+                                            std::string_view name, const LookupHint& hint = {});
 // The same for a caller that holds dir->dir_mu.
 base::Result<base::Ref<Dentry>> LookupChildLocked(const Creds& creds, const base::Ref<Dentry>& dir,
-                                                  std::string_view name) REQUIRES_LOCK(dir->dir_mu);
+                                                  std::string_view name,
+                                                  const LookupHint& hint = {})
+    REQUIRES_LOCK(dir->dir_mu);
 
 class Walker {
  public:
@@ -34,6 +36,10 @@ class Walker {
   // Moves to child of at(), into what is mounted there.
   base::Result<void> Enter(base::Ref<Dentry> child);
 
+  // What the path leads to will be opened for reading: a hint for file systems.
+  void set_open_read(bool on) { open_read_ = on; }
+  LookupHint hint() const { return {rest_, open_read_ && outer_.empty()}; }
+
   Path& at() { return at_; }
   std::string_view last() const { return last_; }
   bool last_is_dot() const { return last_ == "." || last_ == ".."; }
@@ -50,7 +56,7 @@ class Walker {
   const Path* start_;
   const Path* root_;
   Path at_;
-  bool begun_ = false, trailing_ = false, must_dir_ = false;
+  bool begun_ = false, trailing_ = false, must_dir_ = false, open_read_ = false;
   int links_ = 0;
   std::string_view rest_, last_;
   // What follows the links being walked, outermost first, and the texts of those links.

@@ -48,6 +48,16 @@ base::Result<base::Ref<BackingFile>> GoferInode::Backing(Access access, bool tru
   return file;
 }
 
+void GoferInode::DonateReadOnly(base::UniqueFd fd) {
+  auto file = base::MakeRef<BackingFile>(std::move(fd), false);
+  {
+    base::MutexLock lock(fd_mu_);
+    if (read_only_ || read_write_) return;
+    read_only_ = std::move(file);
+  }
+  gsb().MarkIdle(this);
+}
+
 void GoferInode::DropBacking(bool only_if_idle) {
   base::Ref<BackingFile> a, b;
   base::MutexLock lock(fd_mu_);

@@ -263,6 +263,36 @@ TEST_F(GoferFsTest, ListingFeedsLookups) {
   EXPECT_EQ(again.types.count("none"), 1u);
 }
 
+TEST_F(GoferFsTest, LookingAhead) {
+  mkdir((dir_ / "a").c_str(), 0755);
+  mkdir((dir_ / "a/b").c_str(), 0755);
+  WriteFile(dir_ / "a/b/f", "hello");
+  EXPECT_EQ(symlink("b", (dir_ / "a/l").c_str()), 0);
+  Start();
+  auto a = root_->LookupAhead(creds_, "a", {.rest = "//b/f", .open_read = true});
+  ASSERT_TRUE(a.ok());
+  // From what came along: the host's changes are not seen.
+  EXPECT_EQ(rename((dir_ / "a").c_str(), (dir_ / "elsewhere").c_str()), 0);
+  auto b = Lookup(*a, "b");
+  auto f = Lookup(b, "f");
+  EXPECT_EQ(Read(*Open(f, abi::kO_RDONLY), 0, 10), "hello");
+  EXPECT_EQ(rename((dir_ / "elsewhere").c_str(), (dir_ / "a").c_str()), 0);
+  // A missing name and a link end it.
+  a = root_->LookupAhead(creds_, "a", {.rest = "/b/none/x", .open_read = false});
+  ASSERT_TRUE(a.ok());
+  b = Lookup(*a, "b");
+  EXPECT_TRUE(b->Lookup(creds_, "none").is(abi::Errno::kENOENT));
+  ASSERT_TRUE(b->Create("none", Args(abi::kS_IFREG | 0600)).ok());
+  EXPECT_TRUE(b->Lookup(creds_, "none").ok());
+  a = root_->LookupAhead(creds_, "a", {.rest = "/l/f", .open_read = true});
+  ASSERT_TRUE(a.ok());
+  EXPECT_EQ(*Lookup(*a, "l")->Readlink(creds_), "b");
+  // A change in between is seen.
+  a = root_->LookupAhead(creds_, "a", {.rest = "/b/f", .open_read = false});
+  ASSERT_TRUE((*a)->Rename("b", *b, *root_, "b", nullptr, 0).ok());
+  EXPECT_TRUE((*a)->Lookup(creds_, "b").is(abi::Errno::kENOENT));
+}
+
 TEST_F(GoferFsTest, SharedMountSeesOthersChanges) {
   WriteFile(dir_ / "f", "1");
   Start(true);

@@ -25,6 +25,25 @@ uint64_t GuestRdev(uint64_t wire_dev) {
   return abi::MakeDev(static_cast<uint32_t>(wire_dev >> 32), static_cast<uint32_t>(wire_dev));
 }
 
+constexpr size_t kMaxAhead = 16;
+
+// The components of rest that can be walked in the same message.
+template <typename Names>
+void AheadNames(std::string_view rest, Names* names) {
+  while (names->size() < kMaxAhead) {
+    size_t begin = rest.find_first_not_of('/');
+    if (begin == rest.npos) return;
+    rest.remove_prefix(begin);
+    std::string_view name = rest.substr(0, rest.find('/'));
+    if (name == "." || name == ".." || name.size() > wire::kMaxName) return;
+    names->push_back(name);
+    rest.remove_prefix(name.size());
+  }
+}
+
+// The last component of a path without a slash at its end; "" if it has one.
+std::string_view LastOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 wire::OwnerMode OwnerOf(const CreateArgs& a) {
   return {.mode = a.mode & kPermissions, .uid = a.uid, .gid = a.gid};
 }
@@ -313,10 +332,21 @@ void GoferInode::Wrote(int fd, uint64_t end) {
 
 // --- The tree ---
 
-base::Result<base::Ref<Inode>> GoferInode::Lookup(const Creds&, std::string_view name) {
+base::Result<base::Ref<Inode>> GoferInode::Lookup(const Creds& creds, std::string_view name) {
+  return LookupAhead(creds, name, {});
+}
+
+base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string_view name,
+                                                       const LookupHint& hint) {
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  if (ahead_ && ahead_->name == name) {
+    base::Ref<GoferInode> inode = std::move(ahead_->inode);
+    ahead_.reset();
+    if (!inode) return abi::Errno::kENOENT;
+    return base::Ref<Inode>(std::move(inode));
+  }
   if (GoferSuperblock::Listing* l = sb.FindListing(dir->id()); l != nullptr) {
     auto it = l->names.find(absl::string_view(name.data(), name.size()));
     if (it == l->names.end()) {
@@ -327,24 +357,50 @@ base::Result<base::Ref<Inode>> GoferInode::Lookup(const Creds&, std::string_view
       return base::Ref<Inode>(sb.InodeFor(attr, wire::kNoNode, dir, name));
     }
   }
-  gofer::WalkResult r = TRY(sb.client().Walk(dir->id(), {&name, 1}));
-  if (r.stop == wire::WalkStop::kError) return r.error;
-  if (r.entries.empty()) return abi::Errno::kENOENT;
-  base::Ref<GoferInode> inode =
-      sb.InodeFor(r.entries[0].attr, r.entries[0].node, dir, name);
-  if (r.stop == wire::WalkStop::kSymlink && !sb.shared()) {
-    base::MutexLock lock(inode->mu);
-    inode->state_.link = std::move(r.link_target);
-    inode->state_.link_known = true;
+  absl::InlinedVector<std::string_view, kMaxAhead> names = {name};
+  if (!sb.shared()) AheadNames(hint.rest, &names);
+  bool last = names.size() == 1 ? hint.rest.empty() : LastOf(hint.rest) == names.back();
+  gofer::WalkResult r =
+      TRY(sb.client().Walk(dir->id(), {names.data(), names.size()}, hint.open_read && last));
+  if (r.entries.empty()) {
+    if (r.stop == wire::WalkStop::kError) return r.error;
+    return abi::Errno::kENOENT;
   }
-  sb.NameAppeared(dir->id(), name);
-  return base::Ref<Inode>(std::move(inode));
+  base::Ref<GoferInode> first, parent;
+  base::Ref<GoferNode> in = dir;
+  for (size_t i = 0; i < r.entries.size(); i++) {
+    base::Ref<GoferInode> inode = sb.InodeFor(r.entries[i].attr, r.entries[i].node, in, names[i]);
+    sb.NameAppeared(in->id(), names[i]);
+    if (i == 0) {
+      first = inode;
+    } else {
+      parent->ahead_ = Ahead{std::string(names[i]), inode};
+    }
+    in = inode->node_;
+    parent = std::move(inode);
+    if (!in) break;
+  }
+  const Attr& end = r.entries.back().attr;
+  if (parent->host_dev() != end.dev || parent->host_ino() != end.ino) {
+    return base::Ref<Inode>(std::move(first));
+  }
+  if (r.stop == wire::WalkStop::kMissing && in) {
+    parent->ahead_ = Ahead{std::string(names[r.entries.size()]), nullptr};
+  }
+  if (r.stop == wire::WalkStop::kSymlink && !sb.shared()) {
+    base::MutexLock lock(parent->mu);
+    parent->state_.link = std::move(r.link_target);
+    parent->state_.link_known = true;
+  }
+  if (r.fd.valid() && parent->is_reg()) parent->DonateReadOnly(std::move(r.fd));
+  return base::Ref<Inode>(std::move(first));
 }
 
 base::Result<base::Ref<Inode>> GoferInode::Create(std::string_view name, const CreateArgs& a) {
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   gofer::Opened r = TRY(sb.client().Create(
       dir->id(), name,
       {.flags = wire::kOpenRead | wire::kOpenWrite | wire::kOpenExclusive,
@@ -366,6 +422,7 @@ base::Result<base::Ref<Inode>> GoferInode::Mkdir(std::string_view name, const Cr
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   wire::WalkEntry e = TRY(sb.client().Mkdir(dir->id(), name, OwnerOf(a)));
   base::Ref<Inode> made = TRY(Made(dir, name, e.attr, e.node));
   if (!sb.shared()) sb.NewListing(e.node)->complete = true;  // an empty one
@@ -376,6 +433,7 @@ base::Result<base::Ref<Inode>> GoferInode::Mknod(std::string_view name, const Cr
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   wire::OwnerMode args = OwnerOf(a);
   args.mode |= a.mode & abi::kS_IFMT;
   Attr attr = TRY(sb.client().Mknod(dir->id(), name, args));
@@ -387,6 +445,7 @@ base::Result<base::Ref<Inode>> GoferInode::Symlink(std::string_view name, std::s
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   Attr attr = TRY(sb.client().Symlink(dir->id(), name, OwnerOf(a), target));
   base::Ref<Inode> made = TRY(Made(dir, name, attr, wire::kNoNode));
   if (!sb.shared()) {
@@ -403,6 +462,7 @@ base::Result<void> GoferInode::Link(std::string_view name, Inode& target_inode) 
   GoferInode& target = Of(target_inode);
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   gofer::Target from = TRY(target.TargetLocked());
   Attr attr = TRY(sb.client().Link(from, dir->id(), name));
   target.AddName(dir, name);
@@ -418,6 +478,7 @@ base::Result<void> GoferInode::Unlink(std::string_view name, Inode& victim_inode
   GoferInode& victim = Of(victim_inode);
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   uint32_t flags = 0;
   if (victim.NeedsPin()) flags |= wire::kUnlinkPin;
   wire::NodeId pinned = TRY(sb.client().Unlink(dir->id(), name, flags));
@@ -431,6 +492,7 @@ base::Result<void> GoferInode::Rmdir(std::string_view name, Inode& victim_inode)
   GoferInode& victim = Of(victim_inode);
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
+  ahead_.reset();
   (void)TRY(sb.client().Unlink(dir->id(), name, wire::kUnlinkDirectory));
   stale_.store(true, std::memory_order_relaxed);
   victim.NameRemoved(dir, name, wire::kNoNode);
@@ -448,6 +510,8 @@ base::Result<void> GoferInode::Rename(std::string_view old_name, Inode& moved_in
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> from = TRY(NodeLocked());
   base::Ref<GoferNode> to = TRY(new_dir.NodeLocked());
+  ahead_.reset();
+  new_dir.ahead_.reset();
   bool exchange = (flags & kExchange) != 0;
   bool pin = !exchange && replaced != nullptr && replaced->NeedsPin();
   wire::NodeId pinned =

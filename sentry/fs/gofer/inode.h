@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,8 @@ class GoferInode : public Inode {
   base::Result<Kstat> Getattr() override;
   base::Result<void> Setattr(const Creds& creds, const SetAttr& a) override;
   base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override;
+  base::Result<base::Ref<Inode>> LookupAhead(const Creds& creds, std::string_view name,
+                                             const LookupHint& hint) override;
   base::Result<base::Ref<Inode>> Create(std::string_view name, const CreateArgs& a) override;
   base::Result<base::Ref<Inode>> Mkdir(std::string_view name, const CreateArgs& a) override;
   base::Result<base::Ref<Inode>> Mknod(std::string_view name, const CreateArgs& a) override;
@@ -116,9 +119,17 @@ class GoferInode : public Inode {
   const uint64_t host_dev_;
   const uint64_t host_ino_;
 
+  // What a walk through this directory learnt of the name behind: the inode, or null for a name that does not exist. Used once.
+  struct Ahead {
+    std::string name;
+    base::Ref<GoferInode> inode;
+  };
+  void DonateReadOnly(base::UniqueFd fd);
+
   // Guarded by gsb().mu, which the analysis can't name here. Rebuilt by walking after a restore.
   absl::InlinedVector<Name, 1> names_;
   base::Ref<GoferNode> node_;
+  std::optional<Ahead> ahead_;
 
   GoferInodeState state_ GUARDED_BY(mu);
   // Copies of what is in state_, for those who don't lock.
