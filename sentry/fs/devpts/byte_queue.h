@@ -1,0 +1,54 @@
+// A growing ring of bytes.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+namespace sentry {
+
+class ByteQueue {
+ public:
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void clear() { head_ = size_ = 0; }
+  void push(uint8_t c) {
+    if (size_ == cap_) Grow(size_ + 1);
+    data_[(head_ + size_++) & (cap_ - 1)] = c;
+  }
+  void push(const uint8_t* p, size_t n) {
+    if (size_ + n > cap_) Grow(size_ + n);
+    while (n > 0) {
+      size_t at = (head_ + size_) & (cap_ - 1);
+      size_t k = std::min(n, cap_ - at);
+      memcpy(&data_[at], p, k);
+      size_ += k, p += k, n -= k;
+    }
+  }
+  // The bytes at the front that lie together.
+  const uint8_t* front() const { return &data_[head_]; }
+  size_t front_size() const { return std::min(size_, cap_ - head_); }
+  void pop(size_t n) {
+    head_ = cap_ == 0 ? 0 : (head_ + n) & (cap_ - 1);
+    size_ -= n;
+    if (size_ == 0) head_ = 0;
+  }
+
+ private:
+  void Grow(size_t need) {
+    size_t cap = std::max<size_t>(cap_, 256);
+    while (cap < need) cap *= 2;
+    std::unique_ptr<uint8_t[]> d(new uint8_t[cap]);
+    size_t k = front_size();
+    if (k > 0) memcpy(d.get(), front(), k);
+    if (size_ > k) memcpy(d.get() + k, data_.get(), size_ - k);
+    data_ = std::move(d);
+    cap_ = cap;
+    head_ = 0;
+  }
+  std::unique_ptr<uint8_t[]> data_;
+  size_t cap_ = 0, head_ = 0, size_ = 0;  // cap_: a power of two
+};
+
+}  // namespace sentry
