@@ -71,6 +71,9 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
     base::Ref<Session> session = NewSession(*g);
     session->tty = std::move(p.controlling_tty);
     JoinPgrp(*g, NewPgrp(*g, std::move(session)));
+    if (const auto& tty = g->pgrp->session()->tty; tty && terminal_attached != nullptr) {
+      terminal_attached(*tty, g->pgrp);
+    }
     g->exec_done = true;
   }
   Task* raw = task.Release();  // the tree's reference

@@ -131,6 +131,8 @@ class Kernel {
   // Installed by sentry/fs/devpts: a session leader with a controlling terminal exits
   // (disassociate_ctty()). No lock held.
   void (*session_leader_exit)(Kernel& k, ThreadGroup& leader) = nullptr;
+  // Likewise: a session starts with a terminal. Under the tree lock.
+  void (*terminal_attached)(base::RefCounted& tty, base::Ref<ProcessGroup> foreground) = nullptr;
 
   struct Loadavg {
     double avg[3];

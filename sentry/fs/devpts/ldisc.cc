@@ -108,7 +108,7 @@ void LineDiscipline::ReceiveChar(uint8_t c, Effects* fx) {
     literal_next_ = false;
     if (I(abi::kISTRIP)) c &= 0x7f;
     if (I(abi::kIUCLC) && L(abi::kIEXTEN)) c = Lower(c);
-    ReceiveLiteral(c);
+    ReceiveLiteral(c, true);
     fx->readable |= !L(abi::kICANON);
     return;
   }
@@ -136,14 +136,14 @@ void LineDiscipline::ReceiveChar(uint8_t c, Effects* fx) {
     c = '\r';
   }
   if (L(abi::kICANON) && ReceiveCanonical(c, fx)) return;
-  ReceiveLiteral(c);
+  ReceiveLiteral(c, false);
   fx->readable |= !L(abi::kICANON);
 }
 
-void LineDiscipline::ReceiveLiteral(uint8_t c) {
+void LineDiscipline::ReceiveLiteral(uint8_t c, bool literal) {
   if (L(abi::kECHO)) {
     FinishErasing();
-    if (c == '\n' && !literal_next_) {
+    if (c == '\n' && !literal) {
       EchoRaw('\n');
     } else {
       if (canon_head_ == read_head_) canon_column_ = column_;

@@ -65,7 +65,7 @@ class LineDiscipline {
   uint8_t At(size_t i) const { return buf_->data[i & (kSize - 1)]; }
   void Put(uint8_t c);
   void ReceiveChar(uint8_t c, Effects* fx);
-  void ReceiveLiteral(uint8_t c);
+  void ReceiveLiteral(uint8_t c, bool literal);
   bool ReceiveCanonical(uint8_t c, Effects* fx);
   void EndLine(uint8_t c, Effects* fx);
   void Signal(int sig, uint8_t c, Effects* fx);
