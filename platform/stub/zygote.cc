@@ -66,6 +66,8 @@ long ForkZygote(BootArgs* args) {
   long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid != 0) return pid < 0 ? -errno : pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // The terminal's signals are the command's to pass on, not for guest processes.
+  syscall(SYS_setsid);
   // Guest processes may hold no rights, and only their tracer may look into them.
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2]{};
