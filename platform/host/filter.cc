@@ -1,54 +1,25 @@
 #include "platform/host/filter.h"
 
 #include <errno.h>
-#include <seccomp.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <ucontext.h>
 
 #include <bitset>
 #include <cstdio>
 #include <cstdlib>
-#include <initializer_list>
-#include <vector>
 
 #include "platform/base/log.h"
+#include "platform/host/filter_rows.h"
 #include "platform/host/host.h"
 
 namespace host {
 namespace {
 
-struct Condition {
-  unsigned arg;
-  uint64_t mask, value;
-};
-constexpr Condition EQ(unsigned arg, uint64_t value) { return {arg, ~uint64_t{0}, value}; }
-constexpr Condition MASK(unsigned arg, uint64_t mask, uint64_t value) { return {arg, mask, value}; }
-
-constexpr int kMaxConditions = 3;
-struct Row {
-  int nr;
-  const char* name;
-  uint32_t roles;
-  const char* reason;
-  int refuse = 0;  // errno instead of death
-  int n_conditions = 0;
-  Condition conditions[kMaxConditions] = {};
-};
-
-constexpr Row Make(int nr, const char* name, uint32_t roles, const char* reason, int refuse,
-                   std::initializer_list<Condition> conditions) {
-  Row r{nr, name, roles, reason, refuse};
-  for (const Condition& c : conditions) r.conditions[r.n_conditions++] = c;
-  return r;
-}
-
-constexpr Row kRows[] = {
-#define HOST_CALL(name, roles, reason) Make(SYS_##name, #name, roles, reason, 0, {}),
-#define HOST_CALL_IF(name, roles, reason, ...) \
-  Make(SYS_##name, #name, roles, reason, 0, {__VA_ARGS__}),
-#define HOST_REFUSE(name, roles, reason, error) Make(SYS_##name, #name, roles, reason, error, {}),
-#include "platform/host/host_calls.def"
-};
+// Written by gen/filter_gen.cc at build time: struct Program {roles, report, length, code}
+// kPrograms[].
+#include "host_filters.inc"
 
 void OnViolation(int, siginfo_t* info, void* context) {
   auto* uc = static_cast<ucontext_t*>(context);
@@ -74,29 +45,21 @@ base::Status InstallFilter(uint32_t roles, Violation violation) {
     sa.sa_flags = SA_SIGINFO | SA_NODEFER;
     Sigaction(SIGSYS, &sa, nullptr);
   }
-  scmp_filter_ctx ctx =
-      seccomp_init(violation == Violation::kReport ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
-  if (!ctx) return base::Status::Error("libseccomp has no memory");
-  // Every thread; no speculation penalty (the process keeps no secrets from itself); a balanced
-  // tree instead of a list.
-  seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-  seccomp_attr_set(ctx, SCMP_FLTATR_CTL_SSB, 1);
-  seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-  int err = 0;
-  for (const Row& row : kRows) {
-    if ((row.roles & roles) == 0 || err != 0) continue;
-    scmp_arg_cmp cmp[kMaxConditions];
-    for (int i = 0; i < row.n_conditions; i++) {
-      const Condition& c = row.conditions[i];
-      cmp[i] = SCMP_CMP64(c.arg, SCMP_CMP_MASKED_EQ, c.mask, c.value);
-    }
-    err = seccomp_rule_add_array(ctx, row.refuse ? SCMP_ACT_ERRNO(row.refuse) : SCMP_ACT_ALLOW,
-                                 row.nr, static_cast<unsigned>(row.n_conditions), cmp);
+  for (const Program& p : kPrograms) {
+    if (p.roles != roles || p.report != (violation == Violation::kReport)) continue;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+      return base::Status::Errno("no_new_privs", errno);
+    struct {
+      unsigned short len;
+      const void* filter;
+    } prog{p.length, p.code};
+    // Every thread; no speculation penalty (the process keeps no secrets from itself).
+    long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                     SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog);
+    if (r == 0) return {};
+    return base::Status::Errno("installing the seccomp filter", r > 0 ? EBUSY : errno);
   }
-  if (err == 0) err = seccomp_load(ctx);
-  seccomp_release(ctx);
-  if (err != 0) return base::Status::Errno("installing the seccomp filter", -err);
-  return {};
+  return base::Status::Error("there is no seccomp filter for these roles");
 }
 
 int AllowedCalls(uint32_t roles) {
