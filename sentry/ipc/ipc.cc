@@ -5,7 +5,8 @@ namespace sentry {
 IpcObjects::IpcObjects(const base::Ref<UserNamespace>& owner)
     : shm(base::MakeRef<ShmTable>(owner)),
       sem(base::MakeRef<SemTable>(owner)),
-      msg(base::MakeRef<MsgTable>(owner)) {}
+      msg(base::MakeRef<MsgTable>(owner)),
+      mqueues(base::MakeRef<MqueueDir>(base::MakeRef<MqueueSuperblock>(), owner)) {}
 
 IpcObjects::~IpcObjects() {
   shm->Clear();

@@ -2,6 +2,7 @@
 // message queues (ipc_namespaces(7)).
 #pragma once
 
+#include "sentry/ipc/mqueue.h"
 #include "sentry/ipc/msg.h"
 #include "sentry/ipc/sem.h"
 #include "sentry/ipc/shm.h"
@@ -17,6 +18,7 @@ class IpcObjects : public base::RefCounted {
   const base::Ref<ShmTable> shm;
   const base::Ref<SemTable> sem;
   const base::Ref<MsgTable> msg;
+  const base::Ref<MqueueDir> mqueues;
 
  private:
   template <typename T, typename... A>
