@@ -219,6 +219,8 @@ inline long Getpid() { return Call<SYS_getpid>(); }
 inline long Sigaction(int sig, const struct sigaction* act, struct sigaction* old) {
   return sigaction(sig, act, old) == 0 ? 0 : -1;
 }
+// A memory barrier on every running thread of the host (milliseconds).
+inline long Membarrier() { return Call<SYS_membarrier>(1 /* MEMBARRIER_CMD_GLOBAL */, 0, 0); }
 inline long SchedYield() { return Call<SYS_sched_yield>(); }
 // AT_HWCAP2 of this process: what the host lets user mode do.
 uint64_t Hwcap2();

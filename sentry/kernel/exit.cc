@@ -1,30 +1,24 @@
 // The end of tasks and processes: kernel/exit.c.
 #include <algorithm>
 
+#include "sentry/kernel/futex.h"
 #include "sentry/kernel/posix_timers.h"
 #include "sentry/kernel/released.h"
 #include "sentry/kernel/signal_ops.h"
 #include "sentry/kernel/vfork.h"
-#if __has_include("sentry/kernel/futex.h")
-#include "sentry/kernel/futex.h"
-#define MOAT_HAVE_FUTEX 1
-#endif
 
 namespace sentry {
 
 void Kernel::ReleaseMemory(Task& t) {
   if (t.mm_ == nullptr) return;
-#ifdef MOAT_HAVE_FUTEX
   if (t.robust_list.load() != 0) ExitRobustList(t);
-#endif
+  ExitPiFutexes(t);
   // mm_release(): only if somebody is left to see it.
   uint64_t clear = t.clear_child_tid.exchange(0);
   if (clear != 0 && t.mm_->users.load() > 1) {
     uint32_t zero = 0;
     (void)t.mm_->CopyOut(UserAddr{clear}, &zero, sizeof zero);
-#ifdef MOAT_HAVE_FUTEX
     FutexWakeAddr(t, UserAddr{clear}, 1);
-#endif
   }
   if (t.vfork_) {
     static_cast<VforkDone*>(t.vfork_.get())->Complete();

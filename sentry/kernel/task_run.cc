@@ -102,7 +102,7 @@ void TaskRunner::DoFault(const platform::Stop& s) {
                      : (s.error & 2) != 0 ? platform::kProtWrite
                                            : platform::kProtRead;
     MemoryManager::FaultError err{};
-    if (t.mm_->HandleFault(s.addr, access, &err)) {
+    if (t.mm_->HandleFault(s.addr, access, &err, s.signo == abi::kSIGBUS)) {
       t.min_flt.fetch_add(1, std::memory_order_relaxed);
       return;
     }

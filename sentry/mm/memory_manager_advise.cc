@@ -182,6 +182,7 @@ static bool KnownAdvice(int32_t advice) {
     case abi::kMADV_POPULATE_READ:
     case abi::kMADV_POPULATE_WRITE:
     case abi::kMADV_DONTNEED_LOCKED:
+    case abi::kMADV_COLLAPSE:
       return true;
     default:
       return false;
