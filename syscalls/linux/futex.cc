@@ -190,9 +190,4 @@ SyscallResult sys_get_robust_list(Task& task, int32_t pid, UserOut<uint64_t> hea
   return head.Store(task.mm(), value);
 }
 
-SyscallResult sys_set_tid_address(Task& task, UserAddr tidptr) {
-  task.clear_child_tid.store(tidptr.value);
-  return task.tid();
-}
-
 }  // namespace syscalls
