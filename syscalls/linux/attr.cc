@@ -54,16 +54,14 @@ base::Result<SetAttr> Owner(Task& task, uint32_t uid, uint32_t gid) {
 }
 
 SyscallResult DoChmod(Task& task, int32_t dirfd, UserCString path, uint32_t mode, int32_t flags) {
-  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0)
-    return abi::Errno::kEINVAL;
+  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) return abi::Errno::kEINVAL;
   return Apply(task, dirfd, path, (flags & abi::kAT_SYMLINK_NOFOLLOW) == 0,
                (flags & abi::kAT_EMPTY_PATH) != 0, Mode(mode));
 }
 
 SyscallResult DoChown(Task& task, int32_t dirfd, UserCString path, uint32_t uid, uint32_t gid,
                       int32_t flags) {
-  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0)
-    return abi::Errno::kEINVAL;
+  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) return abi::Errno::kEINVAL;
   base::Result<SetAttr> a = Owner(task, uid, gid);
   if (!a.ok()) return a.error();
   return Apply(task, dirfd, path, (flags & abi::kAT_SYMLINK_NOFOLLOW) == 0,
@@ -108,8 +106,7 @@ SyscallResult DoUtimes(Task& task, int32_t dirfd, UserCString path, const abi::T
     if (!f.ok()) return f.error();
     return ApplyFile(task, **f, a);
   }
-  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0)
-    return abi::Errno::kEINVAL;
+  if ((flags & ~(abi::kAT_SYMLINK_NOFOLLOW | abi::kAT_EMPTY_PATH)) != 0) return abi::Errno::kEINVAL;
   if (path.null() && (flags & abi::kAT_EMPTY_PATH) == 0) return abi::Errno::kEFAULT;
   return Apply(task, dirfd, path, (flags & abi::kAT_SYMLINK_NOFOLLOW) == 0,
                (flags & abi::kAT_EMPTY_PATH) != 0, a);
@@ -198,8 +195,7 @@ SyscallResult sys_truncate(Task& task, UserCString path, int64_t length) {
     TRY(at.Set(abi::kAT_FDCWD, path));
     Path p = TRY(at.Find());
     if (p.dentry->inode()->is_reg()) {
-      TRY(LimitSize(task, TRY(p.dentry->inode()->Getattr()).size,
-                    static_cast<uint64_t>(length)));
+      TRY(LimitSize(task, TRY(p.dentry->inode()->Getattr()).size, static_cast<uint64_t>(length)));
     }
     return Vfs::Truncate(at.ctx(), p, static_cast<uint64_t>(length));
   };

@@ -18,8 +18,8 @@ using sentry::LockRange;
 namespace {
 
 // What F_SETFL may change (SETFL_MASK).
-constexpr uint32_t kSettable = abi::kO_APPEND | abi::kO_NONBLOCK | abi::kFASYNC | abi::kO_DIRECT |
-                               abi::kO_NOATIME;
+constexpr uint32_t kSettable =
+    abi::kO_APPEND | abi::kO_NONBLOCK | abi::kFASYNC | abi::kO_DIRECT | abi::kO_NOATIME;
 
 base::Result<uint64_t> SetFlags(Task& task, File& f, uint32_t arg) {
   const uint32_t old = f.flags();
@@ -95,13 +95,11 @@ base::Result<uint64_t> GetLock(Task& task, File& f, bool ofd, UserAddr arg) {
       !locks->TestPosix(owner, type, range, &c)) {
     l.type = abi::kF_UNLCK;
   } else {
-    l.type = static_cast<int16_t>(c.type == FileLocks::Type::kWrite ? abi::kF_WRLCK
-                                                                    : abi::kF_RDLCK);
+    l.type =
+        static_cast<int16_t>(c.type == FileLocks::Type::kWrite ? abi::kF_WRLCK : abi::kF_RDLCK);
     l.whence = abi::kSEEK_SET;
     l.start = static_cast<int64_t>(c.range.start);
-    l.len = c.range.end == UINT64_MAX
-                ? 0
-                : static_cast<int64_t>(c.range.end - c.range.start + 1);
+    l.len = c.range.end == UINT64_MAX ? 0 : static_cast<int64_t>(c.range.end - c.range.start + 1);
     l.pid = c.pid;
   }
   TRY(task.mm().CopyOut(arg, &l, sizeof l));
@@ -127,8 +125,8 @@ base::Result<uint64_t> SetLock(Task& task, File& f, bool ofd, bool wait, UserAdd
     if (!locks.SetPosix(owner, pid, type, range)) return abi::Errno::kEAGAIN;
     return uint64_t{0};
   }
-  base::Result<void> r = task.BlockOnQueue(
-      locks.queue(), abi::kEPOLLIN, [&]() -> base::Result<void> {
+  base::Result<void> r =
+      task.BlockOnQueue(locks.queue(), abi::kEPOLLIN, [&]() -> base::Result<void> {
         if (locks.SetPosix(owner, pid, type, range)) return {};
         if (!ofd && !locks.BeginWait(owner, type, range)) return abi::Errno::kEDEADLK;
         return abi::Errno::kEAGAIN;
@@ -242,7 +240,8 @@ base::Result<uint64_t> DoFcntl(Task& task, int32_t fd, int32_t cmd, uint64_t arg
       return SetOwner(f, o.type, o.pid);
     }
     case abi::kF_GETOWNER_UIDS: {
-      const uint32_t ids[2] = {UidToUser(task, task.creds().uid), UidToUser(task, task.creds().euid)};
+      const uint32_t ids[2] = {UidToUser(task, task.creds().uid),
+                               UidToUser(task, task.creds().euid)};
       TRY(task.mm().CopyOut(ptr, ids, sizeof ids));
       return uint64_t{0};
     }
@@ -308,8 +307,7 @@ SyscallResult sys_flock(Task& task, int32_t fd, int32_t operation) {
   base::Result<base::Ref<File>> r = task.fds().Get(fd);
   if (!r.ok()) return r.error();
   File& f = **r;
-  if (type != FileLocks::Type::kUnlock && !f.readable() && !f.writable())
-    return abi::Errno::kEBADF;
+  if (type != FileLocks::Type::kUnlock && !f.readable() && !f.writable()) return abi::Errno::kEBADF;
   FileLocks& locks = f.attr_inode().locks();
   auto op = [&]() -> base::Result<void> {
     if (locks.SetFlock(&f, task.tgid(), type)) return {};

@@ -8,8 +8,8 @@
 
 namespace syscalls {
 
-using sentry::File;
 using sentry::FdTable;
+using sentry::File;
 using sentry::OpenFlags;
 using sentry::ResolveFlags;
 using sentry::Vfs;
@@ -119,8 +119,7 @@ SyscallResult sys_close_range(Task& task, uint32_t first, uint32_t last, uint32_
     return abi::Errno::kEINVAL;
   if (first > last) return abi::Errno::kEINVAL;
   if ((flags & abi::kCLOSE_RANGE_UNSHARE) != 0 && task.fds().RefCount() > 1) {
-    const bool tail =
-        (flags & abi::kCLOSE_RANGE_CLOEXEC) == 0 && last + 1 >= task.fds().size();
+    const bool tail = (flags & abi::kCLOSE_RANGE_CLOEXEC) == 0 && last + 1 >= task.fds().size();
     task.set_fds(task.fds().Clone(tail ? first : UINT32_MAX));
   }
   if ((flags & abi::kCLOSE_RANGE_CLOEXEC) != 0) {
@@ -146,8 +145,7 @@ SyscallResult Replace(Task& task, int32_t oldfd, int32_t newfd, bool cloexec) {
   if (static_cast<uint32_t>(newfd) >= task.FileLimit()) return abi::Errno::kEBADF;
   base::Result<base::Ref<File>> f = t.GetAny(oldfd);
   if (!f.ok()) return f.error();
-  base::Result<base::Ref<File>> old =
-      t.InstallAt(newfd, std::move(*f), cloexec, task.FileLimit());
+  base::Result<base::Ref<File>> old = t.InstallAt(newfd, std::move(*f), cloexec, task.FileLimit());
   if (!old.ok()) return old.error();
   if (*old) (void)CloseFile(t, std::move(*old));
   return newfd;

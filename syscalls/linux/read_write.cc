@@ -41,8 +41,8 @@ base::Result<uint64_t> ReadFile(Task& task, File& f, IoBuffer& dst, At at, uint3
   return r;
 }
 
-base::Result<uint64_t> WriteRegular(Task& task, File& f, IoBuffer& src, At& at, uint32_t rwf)
-    NO_THREAD_SAFETY_ANALYSIS {
+base::Result<uint64_t> WriteRegular(Task& task, File& f, IoBuffer& src, At& at,
+                                    uint32_t rwf) NO_THREAD_SAFETY_ANALYSIS {
   TRY(Vfs::RemovePrivs(task.creds(), f));
   const bool lock = at.own;
   if (lock) f.pos_mu.Lock();
@@ -65,8 +65,8 @@ base::Result<uint64_t> WriteRegular(Task& task, File& f, IoBuffer& src, At& at, 
   if (lock) f.pos_mu.Unlock();
   if (r.ok() && *r > 0 &&
       ((f.flags() & abi::kO_DSYNC) != 0 || (rwf & (abi::kRWF_DSYNC | abi::kRWF_SYNC)) != 0)) {
-    base::Result<void> s = f.Fsync((f.flags() & abi::kO_SYNC) != abi::kO_SYNC &&
-                                   (rwf & abi::kRWF_SYNC) == 0);
+    base::Result<void> s =
+        f.Fsync((f.flags() & abi::kO_SYNC) != abi::kO_SYNC && (rwf & abi::kRWF_SYNC) == 0);
     if (!s.ok() && !s.is(abi::Errno::kEINVAL)) return s.error();
   }
   return r;
@@ -88,8 +88,7 @@ base::Result<uint64_t> WriteFile(Task& task, File& f, IoBuffer& src, At at, uint
     const bool nonblock = f.nonblocking() || (rwf & abi::kRWF_NOWAIT) != 0;
     r = task.BlockOn(f, abi::kEPOLLOUT, nonblock, op);
     // A blocking write to a stream goes on until all is taken or a signal comes.
-    const bool stream =
-        type == abi::kS_IFIFO || type == abi::kS_IFSOCK || type == abi::kS_IFCHR;
+    const bool stream = type == abi::kS_IFIFO || type == abi::kS_IFSOCK || type == abi::kS_IFCHR;
     if (stream && !nonblock && r.ok()) {
       while (*r > 0 && src.remaining() > 0 && !src.faulted()) {
         base::Result<uint64_t> more = task.BlockOn(f, abi::kEPOLLOUT, false, op);
@@ -127,9 +126,8 @@ base::Result<uint64_t> Transfer(Task& task, bool write, int32_t fd, UserAddr buf
   return write ? WriteFile(task, *f, b, at, 0) : ReadFile(task, *f, b, at, 0);
 }
 
-base::Result<uint64_t> TransferVec(Task& task, bool write, int32_t fd, UserAddr iov,
-                                   uint64_t count, bool positioned, int64_t offset,
-                                   uint32_t rwf) {
+base::Result<uint64_t> TransferVec(Task& task, bool write, int32_t fd, UserAddr iov, uint64_t count,
+                                   bool positioned, int64_t offset, uint32_t rwf) {
   if (positioned && offset < 0) return abi::Errno::kEINVAL;
   base::Ref<File> f = TRY(write ? ForWrite(task, fd) : ForRead(task, fd));
   if (positioned && !f->seekable()) return abi::Errno::kESPIPE;
@@ -137,8 +135,7 @@ base::Result<uint64_t> TransferVec(Task& task, bool write, int32_t fd, UserAddr 
   constexpr uint32_t kKnown = abi::kRWF_HIPRI | abi::kRWF_DSYNC | abi::kRWF_SYNC |
                               abi::kRWF_NOWAIT | abi::kRWF_APPEND | abi::kRWF_NOAPPEND;
   if ((rwf & ~kKnown) != 0) return abi::Errno::kEOPNOTSUPP;
-  if ((rwf & abi::kRWF_APPEND) != 0 && (rwf & abi::kRWF_NOAPPEND) != 0)
-    return abi::Errno::kEINVAL;
+  if ((rwf & abi::kRWF_APPEND) != 0 && (rwf & abi::kRWF_NOAPPEND) != 0) return abi::Errno::kEINVAL;
   IoBuffer b = IoBuffer::UserVec(task.mm(), segs);
   if (b.remaining() == 0) return uint64_t{0};
   const At at{!positioned, static_cast<uint64_t>(offset)};
@@ -272,10 +269,10 @@ SyscallResult sys_copy_file_range(Task& task, int32_t fd_in, UserInOut<int64_t> 
   auto run = [&]() -> base::Result<uint64_t> {
     base::Ref<File> in = TRY(task.fds().Get(fd_in));
     base::Ref<File> out = TRY(task.fds().Get(fd_out));
-    int64_t from = off_in.null() ? static_cast<int64_t>(Position(*in))
-                                 : TRY(off_in.Fetch(task.mm()));
-    int64_t to = off_out.null() ? static_cast<int64_t>(Position(*out))
-                                : TRY(off_out.Fetch(task.mm()));
+    int64_t from =
+        off_in.null() ? static_cast<int64_t>(Position(*in)) : TRY(off_in.Fetch(task.mm()));
+    int64_t to =
+        off_out.null() ? static_cast<int64_t>(Position(*out)) : TRY(off_out.Fetch(task.mm()));
     if (flags != 0) return abi::Errno::kEINVAL;
     // generic_copy_file_checks().
     if (in->attr_inode().is_dir() || out->attr_inode().is_dir()) return abi::Errno::kEISDIR;

@@ -38,8 +38,8 @@ base::Result<Path> Find(Task& task, AtPath& at, const Target& t) {
   return at.Find(t.follow);
 }
 
-base::Result<void> Set(Task& task, const Target& t, UserCString name, UserAddr value,
-                       uint64_t size, int32_t flags) {
+base::Result<void> Set(Task& task, const Target& t, UserCString name, UserAddr value, uint64_t size,
+                       int32_t flags) {
   if ((flags & ~(abi::kXATTR_CREATE | abi::kXATTR_REPLACE)) != 0) return abi::Errno::kEINVAL;
   std::string key = TRY(Name(task, name));
   if (size > abi::kXATTR_SIZE_MAX) return abi::Errno::kE2BIG;
@@ -99,8 +99,8 @@ SyscallResult sys_lsetxattr(Task& task, UserCString path, UserCString name, User
                             uint64_t size, int32_t flags) {
   return Set(task, ByPath(path, false), name, value, size, flags);
 }
-SyscallResult sys_fsetxattr(Task& task, int32_t fd, UserCString name, UserAddr value,
-                            uint64_t size, int32_t flags) {
+SyscallResult sys_fsetxattr(Task& task, int32_t fd, UserCString name, UserAddr value, uint64_t size,
+                            int32_t flags) {
   return Set(task, ByFd(fd), name, value, size, flags);
 }
 SyscallResult sys_getxattr(Task& task, UserCString path, UserCString name, UserAddr value,
