@@ -144,6 +144,8 @@ void Kernel::LinkTask(Task& t, ThreadGroup& g) {
   if (g.leader == nullptr) g.leader = &t;
   g.tasks.push_back(&t);
   g.live++;
+  // Under the lock: a filter for all threads must not miss the one that is being made.
+  if (Task* creator = Task::Current()) t.InheritSeccomp(*creator);
   if (g.group_exiting || g.exec_task != nullptr) t.killed_.store(true);
   if (t.killed() || g.stop_signal != 0 || SignalOps::HasPending(g, t)) t.interrupt_.store(true);
   live_tasks_.fetch_add(1);

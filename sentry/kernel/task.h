@@ -14,6 +14,7 @@
 #include "platform/api/platform.h"
 #include "sentry/auth/creds.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/syscall.h"
 #include "sentry/mm/memory_manager.h"
 #include "sentry/vfs/fd_table.h"
@@ -181,6 +182,14 @@ class Task : public base::RefCounted {
 
   // --- misc, per prctl and the like; own thread writes ---
   std::atomic<bool> no_new_privs{false};
+  // seccomp(2): SECCOMP_MODE_*. Threads of the group may change it (SECCOMP_FILTER_FLAG_TSYNC).
+  int seccomp_mode() const { return seccomp_mode_.load(std::memory_order_relaxed); }
+  base::Ref<SeccompFilter> seccomp_filter() const;
+  // Own thread. EINVAL: the other mode is on.
+  base::Result<void> SetSeccompStrict();
+  // Own thread; privilege is checked by the caller. tsync: for all threads, or the tid of one that
+  // has filters which this task has not.
+  base::Result<int32_t> AddSeccompFilter(std::vector<abi::SockFilter> program, bool tsync);
   std::atomic<int32_t> pdeath_signal{0};
   std::atomic<uint64_t> timer_slack{50000}, default_timer_slack{50000};
   std::atomic<int32_t> sched_policy{0}, sched_priority{0}, nice{0}, ioprio{0};
@@ -210,6 +219,7 @@ class Task : public base::RefCounted {
   Task(Kernel& kernel, base::Ref<ThreadGroup> group);
   ~Task() override;
 
+  void InheritSeccomp(const Task& from);
   void SetBlockedLocked(SignalSet mask);  // under signal_mu, by the own thread
   // Sleeping and running again, for CPU time and /proc.
   void AccountSleep();
@@ -233,6 +243,8 @@ class Task : public base::RefCounted {
   base::Ref<IpcNamespace> ipc_ns_;
   base::Ref<NetNamespace> net_ns_;
   base::Ref<SemUndoShare> sem_undo_;
+  std::atomic<int> seccomp_mode_{0};
+  base::Ref<SeccompFilter> seccomp_ GUARDED_BY(mu_);  // changed under signal_mu too
   std::string comm_ GUARDED_BY(mu_);
   std::unique_ptr<platform::GuestThread> guest_;
   // What execve replaced; dropped when the call has returned.

@@ -56,6 +56,8 @@ void TaskRunner::DoSyscall() {
     rerun_block_ = false;
     RestartBlock block = std::exchange(t.restart_block, nullptr);
     r = block ? block(t) : SyscallResult(abi::Errno::kEINTR);
+  } else if (t.seccomp_mode() != 0 && !Seccomp(args)) [[unlikely]] {
+    return;
   } else if (hooks.enter != nullptr) [[unlikely]] {
     SyscallArgs copy = args;
     hooks.enter(t, copy);

@@ -14,6 +14,8 @@ class TaskRunner {
 
  private:
   void DoSyscall();
+  // The guest's own filters: false, and the outcome is set, if the call is not to be made.
+  bool Seccomp(const SyscallArgs& args);
   void DoFault(const platform::Stop& s);
   // Acts on all that is pending: death (false: the task must exit), stops, signals.
   bool HandleInterrupt();

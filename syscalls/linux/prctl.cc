@@ -284,7 +284,16 @@ SyscallResult sys_prctl(Task& task, int32_t option, uint64_t arg2, uint64_t arg3
       return size;
     }
     case abi::kPR_GET_SECCOMP:
-      return 0;
+      return task.seccomp_mode();
+    case abi::kPR_SET_SECCOMP:
+      // prctl_set_seccomp(). The first argument of a filter is not looked at in strict mode.
+      if (arg2 == static_cast<uint64_t>(abi::kSECCOMP_MODE_STRICT)) {
+        return sys_seccomp(task, abi::kSECCOMP_SET_MODE_STRICT, 0, UserAddr{0});
+      }
+      if (arg2 == static_cast<uint64_t>(abi::kSECCOMP_MODE_FILTER)) {
+        return sys_seccomp(task, abi::kSECCOMP_SET_MODE_FILTER, 0, UserAddr{arg3});
+      }
+      return abi::Errno::kEINVAL;
     case abi::kPR_GET_TIMING:
       return abi::kPR_TIMING_STATISTICAL;
     case abi::kPR_SET_TIMING:
