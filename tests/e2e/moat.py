@@ -174,7 +174,8 @@ class Bundle:
 class Terminal:
     """A command on a real terminal, by way of a tmux server of its own."""
 
-    def __init__(self, command, width=80, height=24):
+    def __init__(self, command, width=80, height=24, until=None):
+        self.until = until  # what the screen must show before the test begins
         self.folder = tempfile.mkdtemp(prefix="e2e-tmux-")
         self.socket = os.path.join(self.folder, "s")
         env = {k: v for k, v in os.environ.items() if k not in ("TMUX", "TMUX_PANE")}
@@ -225,6 +226,12 @@ class Terminal:
         raise AssertionError("the command hasn't ended; the screen:\n" + self.screen())
 
     def __enter__(self):
+        if self.until:
+            try:
+                self.wait(self.until)
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_):
