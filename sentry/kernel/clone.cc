@@ -208,6 +208,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
   c.timer_slack.store(t.timer_slack.load());
   c.default_timer_slack.store(t.timer_slack.load());
   c.persona.store(t.persona.load());
+  c.mempolicy = t.mempolicy;
   c.ioprio.store(t.ioprio.load());
   c.cpu_mask_.store(t.affinity());
   if (!t.sched_reset_on_fork.load()) {

@@ -194,6 +194,7 @@ class Task : public base::RefCounted {
   std::atomic<uint64_t> timer_slack{50000}, default_timer_slack{50000};
   std::atomic<int32_t> sched_policy{0}, sched_priority{0}, nice{0}, ioprio{0};
   std::atomic<uint32_t> persona{0};
+  int32_t mempolicy = 0;  // set_mempolicy(2): MPOL_* and its flags; own thread
   std::atomic<bool> sched_reset_on_fork{false};
   // Which processors it may run on: bit n is processor n (a guest sees at most 64).
   uint64_t affinity() const { return cpu_mask_.load(std::memory_order_relaxed); }
