@@ -43,6 +43,8 @@ base::Status MapIds(int pid, Ids ids, bool root, unsigned uid, unsigned gid) {
     snprintf(path, sizeof path, "/proc/%d/%s", pid, f.file);
     if (root && ids == Ids::kCaller) {
       snprintf(map, sizeof map, "0 0 4294967295");
+    } else if (ids == Ids::kCaller) {
+      snprintf(map, sizeof map, "%u %u 1", f.id, f.id);
     } else {
       snprintf(map, sizeof map, "0 %u 1", root ? kNobodyId : f.id);
     }
@@ -93,7 +95,7 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
     Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
     char byte;
     if (Read(child_end.get(), &byte, 1) != 1) ExitGroup(1);
-    if (user_namespace) {
+    if (user_namespace && options.ids == Ids::kNobody) {
       if (root) Call<SYS_setgroups>(0, nullptr);
       if (Call<SYS_setresgid>(0, 0, 0) < 0 || Call<SYS_setresuid>(0, 0, 0) < 0) ExitGroup(1);
       // A change of ids clears it.

@@ -20,8 +20,7 @@ namespace host {
 // Which ids the new user namespace knows.
 enum class Ids {
   kNobody,  // one, called 0 inside: nobody if the caller is root, else the caller's own
-  kCaller,  // for the gofer: all ids as they are if the caller is root, else the caller's own,
-            // called 0 inside
+  kCaller,  // for the gofer: all ids as they are if the caller is root, else only the caller's own
 };
 
 struct ForkOptions {

@@ -1,0 +1,17 @@
+// User and group names, looked up in a container's own /etc/passwd and /etc/group, as container
+// tools do.
+#pragma once
+
+#include <string>
+
+#include "platform/base/status.h"
+#include "runsc-cli/boot/spec.h"
+
+namespace runsc {
+
+// text: USER or USER:GROUP, each a name or a number. Fills uid, gid, groups of the spec, and the
+// user's home ("/" if unknown).
+base::Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
+                         std::string* home);
+
+}  // namespace runsc
