@@ -7,8 +7,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -62,8 +62,7 @@ class RawTerminal {
 // guest's output.
 UniqueFd DupHigh(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
-constexpr int kNamespaces =
-    CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+constexpr int kNamespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
 
 // A child never returns into the command's code, nor runs its destructors.
 template <typename F>
@@ -73,15 +72,17 @@ template <typename F>
   _exit(main());
 }
 
-// A detached copy of the mounts from path on, private: the descriptor is its root, and there is nothing above it.
+// A detached copy of the mounts from path on, private: the descriptor is its root, and there is
+// nothing above it.
 Status OpenTree(const std::string& path, bool read_only, UniqueFd* out) {
-  out->reset(static_cast<int>(
-      syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
+  out->reset(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path.c_str(),
+                                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
   if (!*out) return Status::Errno("no access to " + path + " for the gofer", errno);
   mount_attr attr = {};
   attr.propagation = MS_PRIVATE;
   if (read_only) attr.attr_set = MOUNT_ATTR_RDONLY;
-  if (syscall(SYS_mount_setattr, out->get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0) {
+  if (syscall(SYS_mount_setattr, out->get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+              sizeof attr) != 0) {
     return Status::Errno("mounting " + path + (read_only ? " read-only" : ""), errno);
   }
   return {};
@@ -167,13 +168,15 @@ class Launcher {
 
 Status Launcher::StartGofer(int socket) {
   std::vector<Served> served;
-  auto add = [&](const std::string& source, const std::string& destination, uint32_t flags) -> Status {
+  auto add = [&](const std::string& source, const std::string& destination,
+                 uint32_t flags) -> Status {
     struct stat st;
     if (stat(source.c_str(), &st) != 0) return Status::Errno("mount source " + source, errno);
     const bool is_file = !S_ISDIR(st.st_mode);
     const size_t slash = source.rfind('/');
     const std::string dir = !is_file ? source : slash == 0 ? "/" : source.substr(0, slash);
-    served.push_back({dir, is_file ? source.substr(slash + 1) : "", (flags & abi::kMS_RDONLY) != 0});
+    served.push_back(
+        {dir, is_file ? source.substr(slash + 1) : "", (flags & abi::kMS_RDONLY) != 0});
     gofer_mounts_.push_back({destination, flags, is_file});
     return {};
   };
@@ -221,8 +224,8 @@ int Launcher::GoferMain(int socket, std::vector<Served> served) {
   if (Status s = host::DropRights(rights); !s.ok()) return ChildFailed(s);
   base::SetLog(log_.get(), settings_.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
   o.lock_down = [this] {
-    Status s = host::InstallFilter(host::kGofer,
-                                   settings_.debug ? host::Violation::kReport : host::Violation::kKill);
+    Status s = host::InstallFilter(
+        host::kGofer, settings_.debug ? host::Violation::kReport : host::Violation::kKill);
     if (!s.ok()) ChildFailed(s);
     return s.ok();
   };

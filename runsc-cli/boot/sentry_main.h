@@ -31,7 +31,8 @@ struct SentryArgs {
   uint64_t memory_bytes = 0;
 };
 
-// Returns when the first process has ended (its status went to the command), or says why the sandbox could not be made.
+// Returns when the first process has ended (its status went to the command), or says why the
+// sandbox could not be made.
 base::Status SentryMain(SentryArgs args);
 
 }  // namespace runsc

@@ -1,0 +1,142 @@
+#include "runsc-cli/boot/mounts.h"
+
+#include "sentry/fs/dev/dev.h"
+#include "sentry/fs/devpts/devpts.h"
+#include "sentry/fs/gofer/gofer_fs.h"
+#include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/pipe/pipe.h"
+#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/sys/sys.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "syscalls/abi/mount.h"
+
+namespace runsc {
+namespace {
+
+using base::Ref;
+using base::Status;
+using sentry::Creds;
+using sentry::Inode;
+using sentry::Kernel;
+using sentry::Path;
+using sentry::Vfs;
+using sentry::VfsContext;
+
+// A root inode of each mountable type, for boot and for mount(2).
+using Mounted = base::Result<Ref<Inode>>;
+constexpr Vfs::FsType kTypes[] = {
+    {"sysfs", true,
+     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
+       return sentry::NewSysFs(k);
+     }},
+    {"tmpfs", true,
+     [](Kernel&, const Creds& c, std::string_view, std::string_view data) -> Mounted {
+       return sentry::TmpfsSuperblock::Mount(c, data);
+     }},
+    {"ramfs", true,
+     [](Kernel&, const Creds& c, std::string_view, std::string_view) -> Mounted {
+       return sentry::TmpfsSuperblock::Mount(c, "");
+     }},
+    {"proc", true,
+     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
+       sentry::Task* t = sentry::Task::Current();
+       return sentry::NewProcFs(k, t != nullptr ? t->pid_ns() : k.root_pid_ns());
+     }},
+    {"devtmpfs", true,
+     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
+       return sentry::NewDevFs(k);
+     }},
+    {"devpts", true,
+     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
+       return sentry::NewDevptsFs(k);
+     }},
+    {"overlay", true, nullptr},
+};
+
+std::string ErrnoText(base::Error e) { return abi::ErrnoName(e.guest_errno()); }
+
+// Finds a mount point, making what is missing of it: directories, and at the end a file if one is
+// to be covered.
+base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, bool is_file) {
+  size_t at = 0;
+  while (at < path.size()) {
+    size_t slash = path.find('/', at + 1);
+    const bool last = slash == std::string::npos;
+    const std::string prefix = last ? path : path.substr(0, slash);
+    at = last ? path.size() : slash;
+    if (prefix.empty() || prefix == "/") continue;
+    base::Result<Path> found = Vfs::Resolve(ctx, nullptr, prefix, {});
+    if (found.ok()) {
+      if (last) return *found;
+      continue;
+    }
+    if (!found.is(abi::Errno::kENOENT)) {
+      return Status::Error("mount point " + path + ": " + ErrnoText(found.error()));
+    }
+    base::Result<void> made = last && is_file
+                                  ? Vfs::Mknod(ctx, nullptr, prefix, abi::kS_IFREG | 0644, 0)
+                                  : Vfs::Mkdir(ctx, nullptr, prefix, 0755);
+    if (!made.ok())
+      return Status::Error("making the mount point " + path + ": " + ErrnoText(made.error()));
+    if (last) {
+      found = Vfs::Resolve(ctx, nullptr, prefix, {});
+      if (found.ok()) return *found;
+    }
+  }
+  base::Result<Path> root = Vfs::Resolve(ctx, nullptr, "/", {});
+  if (!root.ok()) return Status::Error("mount point " + path + ": " + ErrnoText(root.error()));
+  return *root;
+}
+
+}  // namespace
+
+void InstallFileSystems() {
+  Vfs::SetFsTypes(kTypes);
+  Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
+}
+
+base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const SentryArgs& args,
+                                                       const Ref<gofer::Client>& client,
+                                                       const Creds& root_creds) {
+  const Spec& spec = *args.spec;
+  base::Result<Ref<Inode>> lower = sentry::MountGofer(client, 0, "rootfs", "gofer");
+  if (!lower.ok())
+    return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
+  Ref<Inode> root = *lower;
+  if (args.settings->overlay == "memory") root = sentry::NewOverlay(root);
+  auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
+                                                  kernel.root_user_ns());
+  uint32_t gofer_id = 0;
+  for (const MountSpec& m : spec.mounts) {
+    const Path top = ns->root();
+    const VfsContext ctx{root_creds, top, top, *ns, 0};
+    const GoferMountSpec* bind = m.type == "bind" ? &args.gofer_mounts[++gofer_id] : nullptr;
+    base::StatusOr<Path> at = MountPoint(ctx, m.destination, bind != nullptr && bind->is_file);
+    if (!at.ok()) return at.status();
+    base::Result<Ref<Inode>> inode = abi::Errno::kENODEV;
+    if (bind != nullptr) {
+      inode = sentry::MountGofer(client, gofer_id, "bind", m.source);
+    } else {
+      // /dev of an OCI bundle is a tmpfs that the runtime fills.
+      const std::string type = m.type == "tmpfs" && m.destination == "/dev" ? "devtmpfs" : m.type;
+      for (const Vfs::FsType& t : kTypes) {
+        if (type == t.name && t.mount != nullptr)
+          inode = t.mount(kernel, root_creds, m.source, m.data);
+      }
+    }
+    if (!inode.ok()) {
+      return Status::Error("mounting " + (m.type == "bind" ? m.source : m.type) + " on " +
+                           m.destination + ": " + ErrnoText(inode.error()));
+    }
+    Ref<sentry::Superblock> sb(&(*inode)->sb());
+    base::Result<Ref<sentry::Mount>> mount =
+        ns->Attach(sb, base::MakeRef<sentry::Dentry>(nullptr, "", *inode), *at, m.flags,
+                   m.source.empty() ? m.type : m.source);
+    if (!mount.ok())
+      return Status::Error("mounting on " + m.destination + ": " + ErrnoText(mount.error()));
+  }
+  if (spec.root_readonly) (void)ns->Remount(ns->root(), abi::kMS_RDONLY);
+  return ns;
+}
+
+}  // namespace runsc
