@@ -40,7 +40,8 @@ base::Status AddVolume(const std::string& text, Spec* spec) {
   char full[PATH_MAX];
   if (realpath(host.c_str(), full) == nullptr)
     return base::Status::Errno("--volume " + host, errno);
-  spec->mounts.push_back({"bind", full, guest, options == "ro" ? abi::kMS_RDONLY : 0u, ""});
+  const uint32_t mount_flags = options == "ro" ? abi::kMS_RDONLY : 0;
+  spec->mounts.push_back({"bind", full, guest, mount_flags, ""});
   return {};
 }
 

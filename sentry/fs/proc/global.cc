@@ -140,8 +140,9 @@ std::string Stat(Kernel& k) {
   {
     base::MutexLock lock(k.tree_mu);
     for (Task* t : k.root_pid_ns()->Tasks()) {
-      user += t->user_ns.load(std::memory_order_relaxed);
-      system += t->sys_ns.load(std::memory_order_relaxed);
+      Task::CpuTime c = t->cpu_time();
+      user += c.user;
+      system += c.sys;
       running += t->state.load() == 'R';
       total++;
     }

@@ -147,16 +147,17 @@ Text TaskStat(Instance& i, Task& t, bool thread) {
     if (MayRead(t)) exit_code = t.group().exit_status;
   }
   auto ticks = [](const abi::Timeval& v) { return v.sec * 100 + v.usec / 10000; };
-  const int prio = t.sched_policy == 0 || t.sched_policy == 3 || t.sched_policy == 5 ? 20 + t.nice : -1 - t.sched_priority;
+  const int nice = t.nice.load(), policy = t.sched_policy.load(), rt_priority = t.sched_priority.load();
+  const int prio = policy == 0 || policy == 3 || policy == 5 ? 20 + nice : -1 - rt_priority;
   std::string out = Format("%d (%s) %c %d %d %d %d %d %u ", f.pid, EscapeComm(t.comm()).c_str(), t.state.load(), f.ppid,
                            f.pgrp, f.session, f.tty, f.tpgid, 0x400000U);
   out += Format("%lu %ld %lu %ld %ld %ld %ld %ld %d %d %d 0 %ld ", t.min_flt.load(), children.minflt, t.maj_flt.load(),
                 children.majflt, cpu.user / kNsPerTick, cpu.system / kNsPerTick, ticks(children.utime), ticks(children.stime),
-                prio, t.nice, f.threads, t.start_time / kNsPerTick);
+                prio, nice, f.threads, t.start_time / kNsPerTick);
   out += Format("%lu %lu %lu %lu %lu %lu 0 0 ", u.total, u.resident / kPageSize, UINT64_MAX, l.start_code, l.end_code,
                 l.start_stack);
   out += Format("%lu %lu %lu %lu 0 0 0 17 0 %d %d 0 0 0 ", s.pending & 0x7fffffff, s.blocked & 0x7fffffff,
-                s.ignored & 0x7fffffff, s.caught & 0x7fffffff, t.sched_priority, t.sched_policy);
+                s.ignored & 0x7fffffff, s.caught & 0x7fffffff, rt_priority, policy);
   out += Format("%lu %lu %lu %lu %lu %lu %lu %d\n", l.start_data, l.end_data, l.end_data, l.arg_start, l.arg_end, l.env_start,
                 l.env_end, exit_code);
   return out;
@@ -202,7 +203,7 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
                 t.no_new_privs.load());
   const int cpus = i.kernel.cpu_count();
   out += Format("Cpus_allowed:\t%lx\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n",
-                t.cpu_mask[0] != 0 ? t.cpu_mask[0] : cpus >= 64 ? ~0UL : (1UL << cpus) - 1,
+                t.affinity() != 0 ? t.affinity() : cpus >= 64 ? ~0UL : (1UL << cpus) - 1,
                 cpus == 1 ? "0" : Format("0-%d", cpus - 1).c_str());
   out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.nvcsw.load(), t.nivcsw.load());
   return out;
