@@ -42,14 +42,10 @@ constexpr Vfs::FsType kTypes[] = {
        sentry::Task* t = sentry::Task::Current();
        return sentry::NewProcFs(k, t != nullptr ? t->pid_ns() : k.root_pid_ns());
      }},
-    {"devtmpfs", true,
-     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       return sentry::NewDevFs(k);
-     }},
-    {"devpts", true,
-     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       return sentry::NewDevptsFs(k);
-     }},
+    // Filled by boot once it is in its place; there is nothing to fill a second one from inside.
+    {"devtmpfs", true, nullptr},
+    {"devpts", true, sentry::MountDevpts},
+    {"mqueue", true, nullptr},
     {"overlay", true, nullptr},
 };
 
@@ -113,16 +109,18 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
     const GoferMountSpec* bind = m.type == "bind" ? &args.gofer_mounts[++gofer_id] : nullptr;
     base::StatusOr<Path> at = MountPoint(ctx, m.destination, bind != nullptr && bind->is_file);
     if (!at.ok()) return at.status();
+    // /dev of an OCI bundle is a tmpfs that the runtime fills.
+    const std::string type = m.type == "tmpfs" && m.destination == "/dev" ? "devtmpfs" : m.type;
     base::Result<Ref<Inode>> inode = abi::Errno::kENODEV;
     if (bind != nullptr) {
       inode = sentry::MountGofer(client, gofer_id, "bind", m.source);
     } else {
-      // /dev of an OCI bundle is a tmpfs that the runtime fills.
-      const std::string type = m.type == "tmpfs" && m.destination == "/dev" ? "devtmpfs" : m.type;
       for (const Vfs::FsType& t : kTypes) {
-        if (type == t.name && t.mount != nullptr)
+        if (type == t.name && t.mount != nullptr) {
           inode = t.mount(kernel, root_creds, m.source, m.data);
+        }
       }
+      if (type == "devtmpfs") inode = sentry::TmpfsSuperblock::Mount(root_creds, "mode=755");
     }
     if (!inode.ok()) {
       return Status::Error("mounting " + (m.type == "bind" ? m.source : m.type) + " on " +
@@ -134,6 +132,11 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
                    m.source.empty() ? m.type : m.source);
     if (!mount.ok())
       return Status::Error("mounting on " + m.destination + ": " + ErrnoText(mount.error()));
+    if (type == "devtmpfs") {
+      base::Result<void> filled = sentry::PopulateDev(ctx, m.destination);
+      if (!filled.ok())
+        return Status::Error("filling " + m.destination + ": " + ErrnoText(filled.error()));
+    }
   }
   if (spec.root_readonly) (void)ns->Remount(ns->root(), abi::kMS_RDONLY);
   return ns;

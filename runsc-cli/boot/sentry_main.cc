@@ -113,21 +113,26 @@ Status Boot::Confine() {
 
 Status Boot::OpenStdio() {
   fds_ = base::MakeRef<sentry::FdTable>();
-  Ref<sentry::File> tty;
   if (args_.console_in >= 0) {
-    auto console =
-        sentry::Console::Create(*kernel_, args_.stdio[args_.console_in].get(),
-                                args_.stdio[args_.console_out].get(), args_.rows, args_.columns);
-    if (!console.ok())
-      return Status::Error(std::string("the console: ") +
-                           abi::ErrnoName(console.error().guest_errno()));
-    console_ = std::move(*console);
+    // The container's own devpts if it has one, else one that only the console lives in.
+    Ref<sentry::Devpts> devpts = sentry::Devpts::Default();
+    if (!devpts) devpts = sentry::Devpts::Create(*kernel_, {});
+    auto dup = [&](int i) {
+      return base::UniqueFd(static_cast<int>(host::Dup(args_.stdio[i].get())));
+    };
+    auto console = sentry::Console::Create(*devpts, dup(args_.console_in), dup(args_.console_out),
+                                           spec_.uid, spec_.gid);
+    if (!console.ok()) return console.status();
+    console_ = std::move(console).value();
+    console_->SetWindowSize({args_.rows, args_.columns, 0, 0});
   }
   for (int i = 0; i < 3; i++) {
     if (!args_.stdio[i].valid()) continue;
     Ref<sentry::File> file;
     if (console_ && args_.tty[i]) {
-      file = console_->slave();
+      base::Result<Ref<sentry::File>> slave = console_->OpenSlave();
+      if (!slave.ok()) return Status::Error("the console can't be opened");
+      file = *slave;
     } else {
       // The console's relay keeps its own descriptor.
       base::UniqueFd fd(static_cast<int>(host::Dup(args_.stdio[i].get())));
@@ -270,7 +275,8 @@ void Boot::ControlLoop() {
       info.code = abi::kSI_USER;
       (void)kernel_->SendToGroup(*init_, info, true);
     } else if (m.kind == ControlMessage::kWindowSize && console_) {
-      console_->Resize(static_cast<uint16_t>(m.value >> 16), static_cast<uint16_t>(m.value));
+      console_->SetWindowSize(
+          {static_cast<uint16_t>(m.value >> 16), static_cast<uint16_t>(m.value), 0, 0});
     }
   }
 }
@@ -295,7 +301,7 @@ Status Boot::Run() {
   if (host::Thread::StartDetached(&ControlThread, this) != 0)
     return Status::Error("no thread for the command's messages");
   kernel_->WaitAll();
-  if (console_) console_->Drain();
+  if (console_) console_->Drain(1000000000);
   if (args_.settings->gaps) Send(ControlMessage::kReport, 0, syscalls::GapsAsJson() + "\n");
   Send(ControlMessage::kExit, exit_status_);
   return {};
