@@ -6,7 +6,6 @@
 
 #include "platform/host/host.h"
 #include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/version.h"
 
 namespace sentry {
 namespace proc {
