@@ -8,6 +8,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/ipc/ipc.h"
 #include "syscalls/abi/mount.h"
 
 namespace runsc {
@@ -45,7 +46,11 @@ constexpr Vfs::FsType kTypes[] = {
     // Filled by boot once it is in its place; there is nothing to fill a second one from inside.
     {"devtmpfs", true, nullptr},
     {"devpts", true, sentry::MountDevpts},
-    {"mqueue", true, nullptr},
+    {"mqueue", true,
+     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
+       sentry::Task* t = sentry::Task::Current();
+       return Ref<Inode>(sentry::IpcObjects::Of(t != nullptr ? *t->ipc_ns() : *k.root_ipc_ns())->mqueues);
+     }},
     {"overlay", true, nullptr},
 };
 
@@ -89,6 +94,31 @@ base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, 
 void InstallFileSystems() {
   Vfs::SetFsTypes(kTypes);
   Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
+  sentry::proc::SetTerminalFacts([](sentry::Session& session) {
+    sentry::proc::TerminalFacts f;
+    int32_t dev = 0;
+    sentry::Terminal::ProcNumbers(session, &dev, &f.foreground);
+    f.dev = static_cast<uint64_t>(dev);
+    return f;
+  });
+  struct IpcFile {
+    const char* path;
+    std::string (*text)(sentry::IpcObjects&, const sentry::Task&);
+  };
+  static constexpr IpcFile kIpcFiles[] = {
+      {"sysvipc/msg", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.msg->ProcText(t); }},
+      {"sysvipc/sem", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.sem->ProcText(t); }},
+      {"sysvipc/shm", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.shm->ProcText(t); }},
+  };
+  for (const IpcFile& f : kIpcFiles) {
+    sentry::RegisterProcEntry({f.path, 0444,
+                               [&f]() -> base::Result<std::string> {
+                                 sentry::Task* t = sentry::Task::Current();
+                                 if (t == nullptr) return abi::Errno::kENOENT;
+                                 return f.text(*sentry::IpcObjects::Of(*t), *t);
+                               },
+                               nullptr});
+  }
 }
 
 base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const SentryArgs& args,
@@ -99,7 +129,7 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
   if (!lower.ok())
     return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
   Ref<Inode> root = *lower;
-  if (args.settings->overlay == "memory") root = sentry::NewOverlay(root);
+  if (args.settings->overlay == "memory") root = sentry::OverlaySuperblock::NewRoot(root);
   auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
                                                   kernel.root_user_ns());
   uint32_t gofer_id = 0;

@@ -156,6 +156,9 @@ int CmdDo(const Settings& global, const Words& words) {
       {"devtmpfs", "dev", "/dev", abi::kMS_NOSUID, ""},
       {"devpts", "devpts", "/dev/pts", abi::kMS_NOSUID | abi::kMS_NOEXEC, ""},
       {"tmpfs", "shm", "/dev/shm", abi::kMS_NOSUID | abi::kMS_NODEV, "mode=1777"},
+      {"mqueue", "mqueue", "/dev/mqueue", abi::kMS_NOSUID | abi::kMS_NODEV | abi::kMS_NOEXEC, ""},
+      {"sysfs", "sysfs", "/sys",
+       abi::kMS_NOSUID | abi::kMS_NODEV | abi::kMS_NOEXEC | abi::kMS_RDONLY, ""},
   };
   spec.mounts.insert(spec.mounts.begin(), base.begin(), base.end());
   return RunSandbox(spec, settings, kExitFailure);

@@ -13,7 +13,7 @@
 namespace sentry {
 
 // What uname(2) and /proc/version show: the kernel whose behaviour Moat has.
-constexpr char kKernelRelease[] = "6.12.0";
+constexpr char kKernelRelease[] = "6.12.0-moat";
 constexpr char kKernelVersion[] = "#1 SMP PREEMPT_DYNAMIC";
 
 struct KernelOptions {
@@ -53,6 +53,7 @@ class Kernel {
   base::Mutex<base::LockClass::kTaskTree> tree_mu;
   const base::Ref<PidNamespace>& root_pid_ns() const { return root_pid_ns_; }
   const base::Ref<UserNamespace>& root_user_ns() const { return root_user_ns_; }
+  const base::Ref<IpcNamespace>& root_ipc_ns() const { return root_ipc_ns_; }
 
   // --- boot ---
   struct InitProcess {
