@@ -135,7 +135,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
   t.restart_block = nullptr;
   base::MutexLock l(tree_mu);
   g.exec_done = true;
-  if (g.exit_signal != 0) g.exit_signal = abi::kSIGCHLD;
+  g.exit_signal = abi::kSIGCHLD;  // de_thread()
   return SyscallResult::RegsSet();
 }
 

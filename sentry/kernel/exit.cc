@@ -179,7 +179,7 @@ void Kernel::ExitNotify(Task& t, Released* out) {
   // The process is dead.
   if (g.pgrp && g.pgrp->session()->leader == &g) {
     g.pgrp->session()->leader = nullptr;
-    g.pgrp->session()->tty.reset();
+    if (g.pgrp->session()->tty) out->refs.push_back(std::move(g.pgrp->session()->tty));
   }
   KillOrphaned(g, nullptr);
   Reparent(g, out);

@@ -109,18 +109,15 @@ void Kernel::ThreadMain(void* arg) {
 }
 
 void Kernel::TaskGone() {
-  // The woken one may end the process: nothing of the kernel is touched behind the last line.
-  if (live_tasks_.fetch_sub(1) == 1) {
-    gone_.fetch_add(1);
-    host::FutexWake(&gone_, INT32_MAX);
-  }
+  // The woken one may end the kernel: only the word's address is used behind the subtraction.
+  if (live_tasks_.fetch_sub(1) == 1) host::FutexWake(&live_tasks_, INT32_MAX);
 }
 
 void Kernel::WaitAll() {
   for (;;) {
-    uint32_t seen = gone_.load();
-    if (live_tasks_.load() == 0) return;
-    host::FutexWait(&gone_, seen);
+    uint32_t n = live_tasks_.load();
+    if (n == 0) return;
+    host::FutexWait(&live_tasks_, n);
   }
 }
 

@@ -210,12 +210,10 @@ class Kernel {
   base::Ref<IpcNamespace> root_ipc_ns_;
   base::Ref<NetNamespace> root_net_ns_;
   int64_t boot_time_ = 0;
-  std::atomic<int64_t> live_tasks_{0};
+  std::atomic<uint32_t> live_tasks_{0};  // a futex word: woken at 0
   base::Mutex<base::LockClass::kLeaf> load_mu_;
   double load_[3] GUARDED_BY(load_mu_) = {};
   int64_t load_time_ GUARDED_BY(load_mu_) = 0;
-  // A futex word: raised when the last task is gone.
-  std::atomic<uint32_t> gone_{0};
 };
 
 }  // namespace sentry

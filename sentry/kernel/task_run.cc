@@ -13,8 +13,9 @@ void TaskRunner::Run() {
     if (t.interrupt_.load(std::memory_order_acquire)) [[unlikely]] {
       if (!HandleInterrupt()) return;
     }
-    if (rerun_) [[unlikely]] {
-      rerun_ = false;
+    if (restart_ != 0) [[unlikely]] {
+      // No handler came between: the call starts again. The guest sees nothing of it, so it need
+      // not go there.
       DoSyscall();
       continue;
     }
@@ -52,8 +53,8 @@ void TaskRunner::DoSyscall() {
   uint32_t nr = static_cast<uint32_t>(args.nr);
   SyscallFn fn = nr < table.fn.size() ? table.fn[nr] : table.unknown;
   SyscallResult r(0);
-  if (rerun_block_) [[unlikely]] {
-    rerun_block_ = false;
+  if (std::exchange(restart_, 0) == static_cast<int16_t>(base::Restart::kRestartBlock))
+      [[unlikely]] {
     RestartBlock block = std::exchange(t.restart_block, nullptr);
     r = block ? block(t) : SyscallResult(abi::Errno::kEINTR);
   } else if (t.seccomp_mode() != 0 && !Seccomp(args)) [[unlikely]] {
@@ -132,26 +133,17 @@ void TaskRunner::DoFault(const platform::Stop& s) {
 
 bool TaskRunner::HandleInterrupt() {
   Task& t = t_;
-  bool handled = false;
   for (;;) {
     abi::SigInfo info;
     abi::SigAction action;
     if (!NextSignal(&info, &action)) return false;
     if (info.signo == 0) break;
     Deliver(info, action);
-    handled = true;
   }
   if (t.has_saved_mask_) {
     // Nobody took the mask with a frame.
     t.has_saved_mask_ = false;
     t.SetBlocked(t.saved_mask_);
-  }
-  if (restart_ != 0 && !handled) {
-    // arch_do_signal_or_restart() without a handler: the call starts again. Nothing of it is seen
-    // by the guest, so it need not go there.
-    rerun_ = true;
-    rerun_block_ = restart_ == static_cast<int16_t>(base::Restart::kRestartBlock);
-    restart_ = 0;
   }
   return true;
 }

@@ -29,10 +29,9 @@ class TaskRunner {
 
   Task& t_;
   Kernel& kernel_;
-  // A system call that returned a restart code and whose result is not decided yet.
+  // A system call that returned a restart code and whose fate is not decided yet; 0: none. A
+  // handler decides (arch_do_signal_or_restart()); without one the call runs again.
   int16_t restart_ = 0;
-  bool rerun_ = false;  // run the system call again at once, without going through the guest
-  bool rerun_block_ = false;  // through the restart block
 };
 
 }  // namespace sentry
