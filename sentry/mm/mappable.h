@@ -27,8 +27,7 @@ class Mappable : public base::RefCounted {
   }
   // msync(MS_SYNC).
   virtual base::Result<void> Sync(uint64_t offset, uint64_t len) { return {}; }
-  // For /proc/[pid]/maps: the name, device and inode are those of the vfs path kept beside the
-  // mapping.
+  // len bytes are mapped, unmapped: count bytes, not calls, since a mapping is unmapped in pieces.
   virtual void OnMap(uint64_t len, bool shared_writable) {}
   virtual void OnUnmap(uint64_t len, bool shared_writable) {}
 };

@@ -60,7 +60,7 @@ class TmpfsData : public Mappable {
   const base::Ref<StorageLimit> limit_;
   std::atomic<uint64_t> size_{0};
   std::atomic<uint32_t> seals_{0};
-  std::atomic<int64_t> maps_{0}, writable_maps_{0};
+  std::atomic<int64_t> maps_{0}, writable_maps_{0};  // bytes: mappings are unmapped piece by piece
   // Set once; big_ owns.
   std::atomic<BackingFile*> file_{nullptr};
   base::Mutex<base::LockClass::kInode> mu_;
