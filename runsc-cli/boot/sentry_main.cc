@@ -243,6 +243,7 @@ Status Boot::StartInit() {
   p.fds = fds_;
   p.umask = spec_.umask;
   p.no_new_privs = spec_.no_new_privs;
+  p.killable = spec_.killable;
   for (const RlimitSpec& l : spec_.rlimits) p.limits.Set(l.resource, {l.soft, l.hard});
   if (console_) p.controlling_tty = console_->terminal();
   auto started = kernel_->StartProcess(std::move(p), [this](int32_t s) { exit_status_ = s; });

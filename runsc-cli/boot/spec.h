@@ -50,6 +50,7 @@ struct Spec {
            caps_ambient = 0;
   std::vector<RlimitSpec> rlimits;
   bool no_new_privs = false;
+  bool killable = false;  // the first process has no immunity to signals
   bool terminal = false;  // the caller's terminal becomes the guest's
   int oom_score_adj = 0;
 };

@@ -142,6 +142,7 @@ int CmdDo(const Settings& global, const Words& words) {
   } else if (!host_root) {
     spec.env.push_back("HOME=/root");
   }
+  spec.killable = true;
   spec.caps_bounding = kAllCaps;
   if (spec.uid == 0) spec.caps_effective = spec.caps_permitted = kAllCaps;
   mode_t mask = umask(022);

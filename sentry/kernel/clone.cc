@@ -62,7 +62,10 @@ base::Result<void> Kernel::CheckClone(Task& t, const CloneArgs& a) {
   if (both(abi::kCLONE_NEWUSER | abi::kCLONE_FS)) return abi::Errno::kEINVAL;
   if ((f & abi::kCLONE_THREAD) != 0 && (f & abi::kCLONE_SIGHAND) == 0) return abi::Errno::kEINVAL;
   if ((f & abi::kCLONE_SIGHAND) != 0 && (f & abi::kCLONE_VM) == 0) return abi::Errno::kEINVAL;
-  if ((f & abi::kCLONE_PARENT) != 0 && t.group().unkillable.load()) return abi::Errno::kEINVAL;
+  if ((f & abi::kCLONE_PARENT) != 0 &&
+      (t.group().parent == nullptr || t.group().unkillable.load())) {
+    return abi::Errno::kEINVAL;
+  }
   if ((f & abi::kCLONE_THREAD) != 0 &&
       ((f & (abi::kCLONE_NEWUSER | abi::kCLONE_NEWPID)) != 0 ||
        (t.child_pid_ns && t.child_pid_ns.get() != t.pid_ns_.get()))) {
@@ -185,10 +188,8 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
   }
   if (a.set_tid.size() > static_cast<size_t>(c.pid_ns_->level()) + 1) return abi::Errno::kEINVAL;
   c.uts_ns_ = (f & abi::kCLONE_NEWUTS) != 0 ? CopyUts(*t.uts_ns_, user_ns) : t.uts_ns_;
-  c.ipc_ns_ =
-      (f & abi::kCLONE_NEWIPC) != 0 ? base::MakeRef<IpcNamespace>(user_ns) : t.ipc_ns_;
-  c.net_ns_ =
-      (f & abi::kCLONE_NEWNET) != 0 ? base::MakeRef<NetNamespace>(user_ns) : t.net_ns_;
+  c.ipc_ns_ = (f & abi::kCLONE_NEWIPC) != 0 ? base::MakeRef<IpcNamespace>(user_ns) : t.ipc_ns_;
+  c.net_ns_ = (f & abi::kCLONE_NEWNET) != 0 ? base::MakeRef<NetNamespace>(user_ns) : t.net_ns_;
   c.fs_ = (f & abi::kCLONE_FS) != 0 ? t.fs_ : t.fs_->Clone();
   c.mounts_ = t.mounts_;
   if ((f & abi::kCLONE_NEWNS) != 0) {

@@ -53,8 +53,7 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
   g->handlers = base::MakeRef<SignalHandlers>();
   g->on_exit = std::move(on_exit);
 
-  LoadedImage image =
-      TRY(loader_(*this, t.vfs(), p.exec, *creds, p.no_new_privs, g->limits));
+  LoadedImage image = TRY(loader_(*this, t.vfs(), p.exec, *creds, p.no_new_privs, g->limits));
   t.creds_ = CredsAfterExec(creds, image, p.no_new_privs);
   t.guest_ = TRY(image.mm->address_space().NewThread(nullptr, image.regs, platform::FpState()));
   t.mm_ = std::move(image.mm);
@@ -75,6 +74,7 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
       terminal_attached(*tty, g->pgrp);
     }
     g->exec_done = true;
+    if (p.killable) g->unkillable.store(false);
   }
   Task* raw = task.Release();  // the tree's reference
   if (!StartThread(*raw).ok()) {

@@ -67,6 +67,9 @@ class Kernel {
     bool no_new_privs = false;
     base::Ref<base::RefCounted> controlling_tty;  // Terminal or null
     bool new_session = true;
+    // Process 1 is immune to signals that it has no handler for (pid_namespaces(7)), unless this is
+    // set: a command run by a person shall die of Ctrl-C.
+    bool killable = false;
   };
   // Starts a process (pid 1 the first time; later ones, for exec, are adopted by it). on_exit gets
   // the wait status. Errors of the program's loading come back here (ENOENT...).

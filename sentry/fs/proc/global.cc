@@ -22,29 +22,87 @@ Cpuid CpuidOf(uint32_t leaf, uint32_t sub = 0) {
   return r;
 }
 
-// Flag names by CPUID bit, as arch/x86/include/asm/cpufeatures.h names them; what programs look for.
+// Flag names by CPUID bit, as arch/x86/include/asm/cpufeatures.h names them; what programs look
+// for.
 struct CpuFlag {
   uint32_t leaf, sub;
   uint8_t reg, bit;  // reg: 0 a, 1 b, 2 c, 3 d
   const char* name;
 };
 constexpr CpuFlag kFlags[] = {
-    {1, 0, 3, 0, "fpu"}, {1, 0, 3, 1, "vme"}, {1, 0, 3, 2, "de"}, {1, 0, 3, 3, "pse"}, {1, 0, 3, 4, "tsc"}, {1, 0, 3, 5, "msr"},
-    {1, 0, 3, 6, "pae"}, {1, 0, 3, 7, "mce"}, {1, 0, 3, 8, "cx8"}, {1, 0, 3, 9, "apic"}, {1, 0, 3, 11, "sep"},
-    {1, 0, 3, 12, "mtrr"}, {1, 0, 3, 13, "pge"}, {1, 0, 3, 14, "mca"}, {1, 0, 3, 15, "cmov"}, {1, 0, 3, 16, "pat"},
-    {1, 0, 3, 17, "pse36"}, {1, 0, 3, 19, "clflush"}, {1, 0, 3, 23, "mmx"}, {1, 0, 3, 24, "fxsr"}, {1, 0, 3, 25, "sse"},
-    {1, 0, 3, 26, "sse2"}, {1, 0, 3, 28, "ht"}, {0x80000001, 0, 3, 11, "syscall"}, {0x80000001, 0, 3, 20, "nx"},
-    {0x80000001, 0, 3, 26, "pdpe1gb"}, {0x80000001, 0, 3, 27, "rdtscp"}, {0x80000001, 0, 3, 29, "lm"},
-    {1, 0, 2, 0, "pni"}, {1, 0, 2, 1, "pclmulqdq"}, {1, 0, 2, 9, "ssse3"}, {1, 0, 2, 12, "fma"}, {1, 0, 2, 13, "cx16"},
-    {1, 0, 2, 19, "sse4_1"}, {1, 0, 2, 20, "sse4_2"}, {1, 0, 2, 22, "movbe"}, {1, 0, 2, 23, "popcnt"}, {1, 0, 2, 25, "aes"},
-    {1, 0, 2, 26, "xsave"}, {1, 0, 2, 28, "avx"}, {1, 0, 2, 29, "f16c"}, {1, 0, 2, 30, "rdrand"}, {1, 0, 2, 31, "hypervisor"},
-    {0x80000001, 0, 2, 0, "lahf_lm"}, {0x80000001, 0, 2, 5, "abm"}, {0x80000001, 0, 2, 6, "sse4a"},
-    {0x80000001, 0, 2, 8, "3dnowprefetch"}, {7, 0, 1, 0, "fsgsbase"}, {7, 0, 1, 3, "bmi1"}, {7, 0, 1, 5, "avx2"},
-    {7, 0, 1, 7, "smep"}, {7, 0, 1, 8, "bmi2"}, {7, 0, 1, 9, "erms"}, {7, 0, 1, 16, "avx512f"}, {7, 0, 1, 17, "avx512dq"},
-    {7, 0, 1, 18, "rdseed"}, {7, 0, 1, 19, "adx"}, {7, 0, 1, 20, "smap"}, {7, 0, 1, 23, "clflushopt"}, {7, 0, 1, 24, "clwb"},
-    {7, 0, 1, 28, "avx512cd"}, {7, 0, 1, 29, "sha_ni"}, {7, 0, 1, 30, "avx512bw"}, {7, 0, 1, 31, "avx512vl"},
-    {7, 0, 2, 3, "pku"}, {7, 0, 2, 4, "ospke"}, {7, 0, 2, 8, "gfni"}, {7, 0, 2, 9, "vaes"}, {7, 0, 2, 10, "vpclmulqdq"},
-    {7, 0, 2, 22, "rdpid"}, {0xd, 1, 0, 0, "xsaveopt"}, {0xd, 1, 0, 1, "xsavec"}, {0xd, 1, 0, 2, "xgetbv1"},
+    {1, 0, 3, 0, "fpu"},
+    {1, 0, 3, 1, "vme"},
+    {1, 0, 3, 2, "de"},
+    {1, 0, 3, 3, "pse"},
+    {1, 0, 3, 4, "tsc"},
+    {1, 0, 3, 5, "msr"},
+    {1, 0, 3, 6, "pae"},
+    {1, 0, 3, 7, "mce"},
+    {1, 0, 3, 8, "cx8"},
+    {1, 0, 3, 9, "apic"},
+    {1, 0, 3, 11, "sep"},
+    {1, 0, 3, 12, "mtrr"},
+    {1, 0, 3, 13, "pge"},
+    {1, 0, 3, 14, "mca"},
+    {1, 0, 3, 15, "cmov"},
+    {1, 0, 3, 16, "pat"},
+    {1, 0, 3, 17, "pse36"},
+    {1, 0, 3, 19, "clflush"},
+    {1, 0, 3, 23, "mmx"},
+    {1, 0, 3, 24, "fxsr"},
+    {1, 0, 3, 25, "sse"},
+    {1, 0, 3, 26, "sse2"},
+    {1, 0, 3, 28, "ht"},
+    {0x80000001, 0, 3, 11, "syscall"},
+    {0x80000001, 0, 3, 20, "nx"},
+    {0x80000001, 0, 3, 26, "pdpe1gb"},
+    {0x80000001, 0, 3, 27, "rdtscp"},
+    {0x80000001, 0, 3, 29, "lm"},
+    {1, 0, 2, 0, "pni"},
+    {1, 0, 2, 1, "pclmulqdq"},
+    {1, 0, 2, 9, "ssse3"},
+    {1, 0, 2, 12, "fma"},
+    {1, 0, 2, 13, "cx16"},
+    {1, 0, 2, 19, "sse4_1"},
+    {1, 0, 2, 20, "sse4_2"},
+    {1, 0, 2, 22, "movbe"},
+    {1, 0, 2, 23, "popcnt"},
+    {1, 0, 2, 25, "aes"},
+    {1, 0, 2, 26, "xsave"},
+    {1, 0, 2, 28, "avx"},
+    {1, 0, 2, 29, "f16c"},
+    {1, 0, 2, 30, "rdrand"},
+    {1, 0, 2, 31, "hypervisor"},
+    {0x80000001, 0, 2, 0, "lahf_lm"},
+    {0x80000001, 0, 2, 5, "abm"},
+    {0x80000001, 0, 2, 6, "sse4a"},
+    {0x80000001, 0, 2, 8, "3dnowprefetch"},
+    {7, 0, 1, 0, "fsgsbase"},
+    {7, 0, 1, 3, "bmi1"},
+    {7, 0, 1, 5, "avx2"},
+    {7, 0, 1, 7, "smep"},
+    {7, 0, 1, 8, "bmi2"},
+    {7, 0, 1, 9, "erms"},
+    {7, 0, 1, 16, "avx512f"},
+    {7, 0, 1, 17, "avx512dq"},
+    {7, 0, 1, 18, "rdseed"},
+    {7, 0, 1, 19, "adx"},
+    {7, 0, 1, 20, "smap"},
+    {7, 0, 1, 23, "clflushopt"},
+    {7, 0, 1, 24, "clwb"},
+    {7, 0, 1, 28, "avx512cd"},
+    {7, 0, 1, 29, "sha_ni"},
+    {7, 0, 1, 30, "avx512bw"},
+    {7, 0, 1, 31, "avx512vl"},
+    {7, 0, 2, 3, "pku"},
+    {7, 0, 2, 4, "ospke"},
+    {7, 0, 2, 8, "gfni"},
+    {7, 0, 2, 9, "vaes"},
+    {7, 0, 2, 10, "vpclmulqdq"},
+    {7, 0, 2, 22, "rdpid"},
+    {0xd, 1, 0, 0, "xsaveopt"},
+    {0xd, 1, 0, 1, "xsavec"},
+    {0xd, 1, 0, 2, "xgetbv1"},
 };
 
 std::string CpuInfo(int cpus) {
@@ -72,16 +130,23 @@ std::string CpuInfo(int cpus) {
   Cpuid sizes = CpuidOf(0x80000008);
   std::string out;
   for (int i = 0; i < cpus; i++) {
-    out += Format("processor\t: %d\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\nstepping\t: %u\n", i,
-                  vendor, family, model, name, one.a & 0xf);
-    out += Format("cpu MHz\t\t: 2000.000\ncache size\t: 512 KB\nphysical id\t: 0\nsiblings\t: %d\ncore id\t\t: %d\n"
-                  "cpu cores\t: %d\napicid\t\t: %d\ninitial apicid\t: %d\nfpu\t\t: yes\nfpu_exception\t: yes\n"
-                  "cpuid level\t: %u\nwp\t\t: yes\n",
-                  cpus, i, cpus, i, i, zero.a);
+    out += Format(
+        "processor\t: %d\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: "
+        "%s\nstepping\t: %u\n",
+        i, vendor, family, model, name, one.a & 0xf);
+    out += Format(
+        "cpu MHz\t\t: 2000.000\ncache size\t: 512 KB\nphysical id\t: 0\nsiblings\t: %d\ncore "
+        "id\t\t: %d\n"
+        "cpu cores\t: %d\napicid\t\t: %d\ninitial apicid\t: %d\nfpu\t\t: yes\nfpu_exception\t: "
+        "yes\n"
+        "cpuid level\t: %u\nwp\t\t: yes\n",
+        cpus, i, cpus, i, i, zero.a);
     out += "flags\t\t: " + flags + "\nbugs\t\t:\n";
-    out += Format("bogomips\t: 4000.00\nclflush size\t: %u\ncache_alignment\t: 64\naddress sizes\t: %u bits physical, %u bits "
-                  "virtual\npower management:\n\n",
-                  ((one.b >> 8) & 0xff) * 8, sizes.a & 0xff, (sizes.a >> 8) & 0xff);
+    out += Format(
+        "bogomips\t: 4000.00\nclflush size\t: %u\ncache_alignment\t: 64\naddress sizes\t: %u bits "
+        "physical, %u bits "
+        "virtual\npower management:\n\n",
+        ((one.b >> 8) & 0xff) * 8, sizes.a & 0xff, (sizes.a >> 8) & 0xff);
   }
   return out;
 }
@@ -147,16 +212,19 @@ std::string Stat(Kernel& k) {
     }
   }
   const int cpus = k.cpu_count();
-  const int64_t up = k.clock().Realtime() - k.boot_time_ns();
+  const int64_t up = k.clock().BootTime();
   const int64_t tick = 10000000;
   const int64_t idle = std::max<int64_t>(up * cpus - user - system, 0);
-  std::string out = Format("cpu  %ld 0 %ld %ld 0 0 0 0 0 0\n", user / tick, system / tick, idle / tick);
+  std::string out =
+      Format("cpu  %ld 0 %ld %ld 0 0 0 0 0 0\n", user / tick, system / tick, idle / tick);
   for (int i = 0; i < cpus; i++) {
-    out += Format("cpu%d %ld 0 %ld %ld 0 0 0 0 0 0\n", i, user / tick / cpus, system / tick / cpus, idle / tick / cpus);
+    out += Format("cpu%d %ld 0 %ld %ld 0 0 0 0 0 0\n", i, user / tick / cpus, system / tick / cpus,
+                  idle / tick / cpus);
   }
-  out += Format("intr 0\nctxt 0\nbtime %ld\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"
-                "softirq 0 0 0 0 0 0 0 0 0 0 0\n",
-                k.boot_time_ns() / kNsPerSec, k.loadavg().last_pid, std::max(running, 1));
+  out += Format(
+      "intr 0\nctxt 0\nbtime %ld\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"
+      "softirq 0 0 0 0 0 0 0 0 0 0 0\n",
+      (k.clock().Realtime() - up) / kNsPerSec, k.loadavg().last_pid, std::max(running, 1));
   return out;
 }
 
@@ -165,13 +233,15 @@ std::string RandomUuid() {
   host::Random(b, sizeof b);
   b[6] = (b[6] & 0x0f) | 0x40;
   b[8] = (b[8] & 0x3f) | 0x80;
-  return Format("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", b[0], b[1], b[2], b[3], b[4], b[5],
-                b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+  return Format("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", b[0],
+                b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+                b[14], b[15]);
 }
 
 std::string Filesystems() {
   std::string out;
-  for (const Vfs::FsType& t : Vfs::fs_types()) out += std::string(t.nodev ? "nodev\t" : "\t") + t.name + "\n";
+  for (const Vfs::FsType& t : Vfs::fs_types())
+    out += std::string(t.nodev ? "nodev\t" : "\t") + t.name + "\n";
   return out;
 }
 
@@ -186,22 +256,26 @@ void AddGlobalFiles(Kernel& kernel, SynthStaticDir& root) {
   add("meminfo", MemInfo);
   add("stat", Stat);
   add("uptime", [](Kernel& k) {
-    int64_t up = k.clock().Realtime() - k.boot_time_ns();
-    return Format("%ld.%02ld %ld.%02ld\n", up / kNsPerSec, up % kNsPerSec / 10000000, up / kNsPerSec * k.cpu_count(),
-                  up % kNsPerSec / 10000000);
+    int64_t up = k.clock().BootTime();
+    return Format("%ld.%02ld %ld.%02ld\n", up / kNsPerSec, up % kNsPerSec / 10000000,
+                  up / kNsPerSec * k.cpu_count(), up % kNsPerSec / 10000000);
   });
   add("loadavg", [](Kernel& k) {
     Kernel::Loadavg l = k.loadavg();
-    return Format("%.2f %.2f %.2f %d/%d %d\n", l.avg[0], l.avg[1], l.avg[2], l.running, l.total, l.last_pid);
+    return Format("%.2f %.2f %.2f %d/%d %d\n", l.avg[0], l.avg[1], l.avg[2], l.running, l.total,
+                  l.last_pid);
   });
   add("version", [](Kernel&) {
-    return std::string("Linux version ") + kKernelRelease + " (moat@moat) (c++) " + kKernelVersion + "\n";
+    return std::string("Linux version ") + kKernelRelease + " (moat@moat) (c++) " + kKernelVersion +
+           "\n";
   });
   add("filesystems", [](Kernel&) { return Filesystems(); });
   root.AddText("cmdline", "BOOT_IMAGE=/moat\n");
   root.AddLink("mounts", "self/mounts");
   root.AddLink("net", "self/net");
-  root.AddText("devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n");
+  root.AddText("devices",
+               "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 "
+               "pts\n\nBlock devices:\n");
   root.AddText("partitions", "major minor  #blocks  name\n\n");
   root.AddText("diskstats", "");
   root.AddText("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
@@ -220,7 +294,8 @@ void AddGlobalFiles(Kernel& kernel, SynthStaticDir& root) {
 
 void AddSysctls(Kernel& kernel, SynthStaticDir& root) {
   base::Ref<SynthStaticDir> sys = root.AddDir("sys");
-  base::Ref<SynthStaticDir> kern = sys->AddDir("kernel"), fs = sys->AddDir("fs"), vm = sys->AddDir("vm"), net = sys->AddDir("net");
+  base::Ref<SynthStaticDir> kern = sys->AddDir("kernel"), fs = sys->AddDir("fs"),
+                            vm = sys->AddDir("vm"), net = sys->AddDir("net");
   auto uts = [](bool domain) -> base::Result<std::string> {
     Task* t = Task::Current();
     if (t == nullptr) return abi::Errno::kENOENT;
@@ -300,7 +375,8 @@ void AddSysctls(Kernel& kernel, SynthStaticDir& root) {
   vm->AddText("swappiness", "60\n");
   vm->AddText("nr_hugepages", "0\n");
   vm->AddText("legacy_va_layout", "0\n");
-  base::Ref<SynthStaticDir> core = net->AddDir("core"), unix_dir = net->AddDir("unix"), ipv4 = net->AddDir("ipv4");
+  base::Ref<SynthStaticDir> core = net->AddDir("core"), unix_dir = net->AddDir("unix"),
+                            ipv4 = net->AddDir("ipv4");
   core->AddText("somaxconn", "4096\n");
   core->AddText("rmem_default", "212992\n");
   core->AddText("wmem_default", "212992\n");

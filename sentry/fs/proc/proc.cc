@@ -9,8 +9,8 @@ namespace sentry {
 namespace proc {
 
 uint64_t InoFor(int32_t id, uint32_t kind, uint32_t sub) {
-  return (uint64_t{1} << 60) | static_cast<uint64_t>(static_cast<uint32_t>(id)) << 28 | static_cast<uint64_t>(kind) << 20 |
-         (sub & 0xfffff);
+  return (uint64_t{1} << 60) | static_cast<uint64_t>(static_cast<uint32_t>(id)) << 28 |
+         static_cast<uint64_t>(kind) << 20 | (sub & 0xfffff);
 }
 
 std::string Format(const char* format, ...) {
@@ -26,8 +26,9 @@ bool MayRead(const Task& target) {
   Task* self = Task::Current();
   if (self == nullptr || &self->group() == &target.group()) return true;
   base::Ref<const Creds> mine = self->creds_ref(), theirs = target.creds_ref();
-  const bool same = mine->fsuid == theirs->euid && mine->fsuid == theirs->suid && mine->fsuid == theirs->uid &&
-                    mine->fsgid == theirs->egid && mine->fsgid == theirs->sgid && mine->fsgid == theirs->gid;
+  const bool same = mine->fsuid == theirs->euid && mine->fsuid == theirs->suid &&
+                    mine->fsuid == theirs->uid && mine->fsgid == theirs->egid &&
+                    mine->fsgid == theirs->sgid && mine->fsgid == theirs->gid;
   if (mine->HasIn(*theirs->user_ns, abi::kCAP_SYS_PTRACE)) return true;
   if (!same) return false;
   base::Ref<MemoryManager> mm = target.mm_ref();
@@ -59,7 +60,8 @@ class ProcRoot final : public SynthDir {
     AddGlobalFiles(sb->kernel, *fixed_);
     AddSysctls(sb->kernel, *fixed_);
     base::Ref<PidNamespace> ns = sb->ns;
-    fixed_->Add("self", base::MakeRef<SynthLink>(sb, sb->NextIno(), [ns]() -> base::Result<std::string> {
+    fixed_->Add("self",
+                base::MakeRef<SynthLink>(sb, sb->NextIno(), [ns]() -> base::Result<std::string> {
                   Task* t = Task::Current();
                   if (t == nullptr) return abi::Errno::kENOENT;
                   base::MutexLock lock(t->kernel().tree_mu);
@@ -67,7 +69,8 @@ class ProcRoot final : public SynthDir {
                   if (id == 0) return abi::Errno::kENOENT;
                   return std::to_string(id);
                 }));
-    fixed_->Add("thread-self", base::MakeRef<SynthLink>(sb, sb->NextIno(), [ns]() -> base::Result<std::string> {
+    fixed_->Add("thread-self",
+                base::MakeRef<SynthLink>(sb, sb->NextIno(), [ns]() -> base::Result<std::string> {
                   Task* t = Task::Current();
                   if (t == nullptr) return abi::Errno::kENOENT;
                   base::MutexLock lock(t->kernel().tree_mu);

@@ -12,7 +12,8 @@ namespace {
 using TextFn = Text (*)(Instance&, Task&, bool);
 using WriteTaskFn = base::Result<void> (*)(Task&, std::string_view);
 
-// A process shown by proc belongs to its effective ids, to root if it may not be dumped (task_dump_owner()).
+// A process shown by proc belongs to its effective ids, to root if it may not be dumped
+// (task_dump_owner()).
 struct Owner {
   uint32_t uid = 0, gid = 0;
 };
@@ -30,7 +31,9 @@ class TaskLink final : public MagicLink {
  public:
   using PathFn = std::function<base::Result<Path>(Task&)>;
   TaskLink(base::Ref<Superblock> sb, uint64_t ino, base::Ref<Task> task, PathFn path)
-      : MagicLink(std::move(sb), abi::kS_IFLNK | 0777, ino), task_(std::move(task)), path_(std::move(path)) {}
+      : MagicLink(std::move(sb), abi::kS_IFLNK | 0777, ino),
+        task_(std::move(task)),
+        path_(std::move(path)) {}
   Perm perm() override {
     Owner o = OwnerOf(*task_);
     return {abi::kS_IFLNK | 0777, o.uid, o.gid};
@@ -62,7 +65,10 @@ class TaskLink final : public MagicLink {
 class FdLink final : public MagicLink {
  public:
   FdLink(base::Ref<Superblock> sb, uint64_t ino, base::Ref<Task> task, int32_t fd, uint32_t mode)
-      : MagicLink(std::move(sb), abi::kS_IFLNK | mode, ino), task_(std::move(task)), fd_(fd), mode_(mode) {}
+      : MagicLink(std::move(sb), abi::kS_IFLNK | mode, ino),
+        task_(std::move(task)),
+        fd_(fd),
+        mode_(mode) {}
   Perm perm() override {
     Owner o = OwnerOf(*task_);
     return {abi::kS_IFLNK | mode_, o.uid, o.gid};
@@ -136,12 +142,14 @@ class FdDir final : public SynthDir {
     if (!info_) {
       OpenFlags access{(*f)->flags(), 0};
       uint32_t mode = (access.readable() ? 0500 : 0) | (access.writable() ? 0300 : 0);
-      return base::Ref<Inode>(base::MakeRef<FdLink>(sb, InoFor(task_->root_tid(), 4, fd), task_, fd, mode));
+      return base::Ref<Inode>(
+          base::MakeRef<FdLink>(sb, InoFor(task_->root_tid(), 4, fd), task_, fd, mode));
     }
     base::Ref<Task> task = task_;
     Owner o = OwnerOf(*task_);
     return base::Ref<Inode>(base::MakeRef<SynthFile>(
-        sb, 0400, InoFor(task_->root_tid(), 5, fd), [task, fd]() -> Text { return Info(*task, fd); }, nullptr, o.uid, o.gid));
+        sb, 0400, InoFor(task_->root_tid(), 5, fd),
+        [task, fd]() -> Text { return Info(*task, fd); }, nullptr, o.uid, o.gid));
   }
   base::Result<void> List(int64_t after, std::vector<Entry>* out) override {
     if (!MayRead(*task_)) return abi::Errno::kEACCES;
@@ -183,12 +191,15 @@ class FdDir final : public SynthDir {
 class MemInode final : public SynthInode {
  public:
   MemInode(base::Ref<Superblock> sb, uint64_t ino, base::Ref<Task> task, Owner o)
-      : SynthInode(std::move(sb), abi::kS_IFREG | 0600, ino, o.uid, o.gid), task_(std::move(task)) {}
-  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>&, const OpenFlags& flags, const Creds&) override {
+      : SynthInode(std::move(sb), abi::kS_IFREG | 0600, ino, o.uid, o.gid),
+        task_(std::move(task)) {}
+  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>&, const OpenFlags& flags,
+                                     const Creds&) override {
     if (!MayRead(*task_)) return abi::Errno::kEACCES;
     base::Ref<MemoryManager> mm = task_->mm_ref();
     if (!mm) return abi::Errno::kESRCH;
-    return base::Ref<File>(base::MakeRef<MemFile>(base::Ref<Inode>(this), flags.flags, std::move(mm)));
+    return base::Ref<File>(
+        base::MakeRef<MemFile>(base::Ref<Inode>(this), flags.flags, std::move(mm)));
   }
 
  private:
@@ -196,8 +207,12 @@ class MemInode final : public SynthInode {
    public:
     MemFile(base::Ref<Inode> inode, uint32_t flags, base::Ref<MemoryManager> mm)
         : File({}, std::move(inode), flags), mm_(std::move(mm)) {}
-    base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t) override { return Move(dst, offset, false); }
-    base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t) override { return Move(src, offset, true); }
+    base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t) override {
+      return Move(dst, offset, false);
+    }
+    base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t) override {
+      return Move(src, offset, true);
+    }
     // mem_lseek(): any position.
     base::Result<uint64_t> Seek(int64_t offset, int whence) override {
       base::MutexLock lock(pos_mu);
@@ -228,7 +243,8 @@ class MemInode final : public SynthInode {
         *offset += moved;
         if (moved < n || n == 0) break;
       }
-      if (done == 0 && buf.remaining() != 0) return buf.faulted() ? abi::Errno::kEFAULT : abi::Errno::kEIO;
+      if (done == 0 && buf.remaining() != 0)
+        return buf.faulted() ? abi::Errno::kEFAULT : abi::Errno::kEIO;
       return done;
     }
     const base::Ref<MemoryManager> mm_;
@@ -236,10 +252,13 @@ class MemInode final : public SynthInode {
   const base::Ref<Task> task_;
 };
 
-// /proc/[pid]/ns: links that name the namespaces; opening one is for setns, by the kernel's namespaces.
+// /proc/[pid]/ns: links that name the namespaces; opening one is for setns, by the kernel's
+// namespaces.
 Text NsName(const char* name, const void* object) {
   // A number that is equal for tasks in one namespace; the initial ones have Linux's fixed look.
-  return Format("%s:[%u]", name, 4026531840U + static_cast<uint32_t>(reinterpret_cast<uintptr_t>(object) >> 4) % 100000);
+  return Format(
+      "%s:[%u]", name,
+      4026531840U + static_cast<uint32_t>(reinterpret_cast<uintptr_t>(object) >> 4) % 100000);
 }
 
 base::Ref<Inode> NewNsDir(base::Ref<Instance> sb, base::Ref<Task> task) {
@@ -250,7 +269,8 @@ base::Ref<Inode> NewNsDir(base::Ref<Instance> sb, base::Ref<Task> task) {
   };
   static constexpr Row kRows[] = {
       {"cgroup", [](Task& t) -> const void* { return &t.kernel(); }},
-      {"ipc", [](Task& t) -> const void* { return reinterpret_cast<const void*>(t.ipc_ns().get()); }},
+      {"ipc",
+       [](Task& t) -> const void* { return reinterpret_cast<const void*>(t.ipc_ns().get()); }},
       {"mnt", [](Task& t) -> const void* { return t.mounts_ref().get(); }},
       {"net", [](Task& t) -> const void* { return &t.kernel(); }},
       {"pid", [](Task& t) -> const void* { return t.pid_ns().get(); }},
@@ -270,13 +290,16 @@ base::Ref<Inode> NewNsDir(base::Ref<Instance> sb, base::Ref<Task> task) {
 class ThreadsDir final : public SynthDir {
  public:
   ThreadsDir(base::Ref<Instance> sb, base::Ref<Task> task, Owner o)
-      : SynthDir(sb, 0555, InoFor(task->root_tid(), 1), o.uid, o.gid), instance_(sb), task_(std::move(task)) {}
+      : SynthDir(sb, 0555, InoFor(task->root_tid(), 1), o.uid, o.gid),
+        instance_(sb),
+        task_(std::move(task)) {}
   base::Result<base::Ref<Inode>> Lookup(const Creds&, std::string_view name) override {
     base::Ref<Task> found;
     {
       base::MutexLock lock(instance_->kernel.tree_mu);
       for (Task* t : task_->group().tasks) {
-        if (std::to_string(instance_->ns->IdOf(*t)) == name && t->TryIncRef()) found = base::Ref<Task>::Adopt(t);
+        if (std::to_string(instance_->ns->IdOf(*t)) == name && t->TryIncRef())
+          found = base::Ref<Task>::Adopt(t);
       }
     }
     if (!found) return abi::Errno::kENOENT;
@@ -287,10 +310,12 @@ class ThreadsDir final : public SynthDir {
       base::MutexLock lock(instance_->kernel.tree_mu);
       for (Task* t : task_->group().tasks) {
         int32_t id = instance_->ns->IdOf(*t);
-        if (id + 3 > after) out->push_back({std::to_string(id), InoFor(id, 7), abi::kDT_DIR, id + int64_t{3}});
+        if (id + 3 > after)
+          out->push_back({std::to_string(id), InoFor(id, 7), abi::kDT_DIR, id + int64_t{3}});
       }
     }
-    std::sort(out->begin(), out->end(), [](const Entry& a, const Entry& b) { return a.cookie < b.cookie; });
+    std::sort(out->begin(), out->end(),
+              [](const Entry& a, const Entry& b) { return a.cookie < b.cookie; });
     return {};
   }
 
@@ -315,7 +340,8 @@ constexpr Row kRows[] = {
     {"cmdline", 0444, TaskCmdline},
     {"comm", 0644, TaskComm, WriteComm},
     {"environ", 0400, TaskEnviron, nullptr, true},
-    {"gid_map", 0644, TaskGidMap, [](Task& t, std::string_view s) { return WriteIdMap(t, s, true); }},
+    {"gid_map", 0644, TaskGidMap,
+     [](Task& t, std::string_view s) { return WriteIdMap(t, s, true); }},
     {"io", 0400, TaskIo, nullptr, true},
     {"limits", 0444, TaskLimits},
     {"loginuid", 0644, [](Instance&, Task&, bool) { return Simple("4294967295"); }},
@@ -323,11 +349,18 @@ constexpr Row kRows[] = {
     {"mountinfo", 0444, TaskMountinfo},
     {"mounts", 0444, TaskMounts},
     {"mountstats", 0400, TaskMountstats},
-    {"oom_adj", 0644, [](Instance&, Task& t, bool) -> Text { return Format("%d\n", t.group().oom_score_adj.load() * 17 / 1000); }},
+    {"oom_adj", 0644,
+     [](Instance&, Task& t, bool) -> Text {
+       return Format("%d\n", t.group().oom_score_adj.load() * 17 / 1000);
+     }},
     {"oom_score", 0444, [](Instance&, Task&, bool) { return Simple("0\n"); }},
-    {"oom_score_adj", 0644, [](Instance&, Task& t, bool) -> Text { return Format("%d\n", t.group().oom_score_adj.load()); },
+    {"oom_score_adj", 0644,
+     [](Instance&, Task& t, bool) -> Text {
+       return Format("%d\n", t.group().oom_score_adj.load());
+     },
      WriteOomScoreAdj},
-    {"personality", 0400, [](Instance&, Task&, bool) { return Simple("00000000\n"); }, nullptr, true},
+    {"personality", 0400, [](Instance&, Task&, bool) { return Simple("00000000\n"); }, nullptr,
+     true},
     {"sessionid", 0444, [](Instance&, Task&, bool) { return Simple("4294967295"); }},
     {"setgroups", 0644, TaskSetgroups, WriteSetgroups},
     {"smaps", 0444, TaskSmaps, nullptr, true},
@@ -335,13 +368,16 @@ constexpr Row kRows[] = {
     {"stat", 0444, TaskStat},
     {"statm", 0444, TaskStatm},
     {"status", 0444, TaskStatus},
-    {"timerslack_ns", 0666, [](Instance&, Task& t, bool) -> Text { return Format("%lu\n", t.timer_slack.load()); }},
-    {"uid_map", 0644, TaskUidMap, [](Task& t, std::string_view s) { return WriteIdMap(t, s, false); }},
+    {"timerslack_ns", 0666,
+     [](Instance&, Task& t, bool) -> Text { return Format("%lu\n", t.timer_slack.load()); }},
+    {"uid_map", 0644, TaskUidMap,
+     [](Task& t, std::string_view s) { return WriteIdMap(t, s, false); }},
     {"wchan", 0444, [](Instance&, Task&, bool) { return Simple("0"); }},
 };
 
 // Names that are no text files.
-constexpr const char* kSpecials[] = {"cwd", "exe", "fd", "fdinfo", "mem", "net", "ns", "root", "task"};
+constexpr const char* kSpecials[] = {"cwd", "exe", "fd",   "fdinfo", "mem",
+                                     "net", "ns",  "root", "task"};
 constexpr uint8_t kSpecialTypes[] = {10, 10, 4, 4, 8, 10, 4, 10, 4};
 
 class TaskDir final : public SynthDir {
@@ -384,23 +420,26 @@ class TaskDir final : public SynthDir {
     if (name == "ns") return NewNsDir(i, t);
     if (name == "mem") return base::Ref<Inode>(base::MakeRef<MemInode>(i, InoFor(id, 9), t, o));
     if (name == "net") {
-      return base::Ref<Inode>(base::MakeRef<SynthLink>(i, InoFor(id, 10), []() -> Text { return std::string("../net"); }));
+      return base::Ref<Inode>(base::MakeRef<SynthLink>(
+          i, InoFor(id, 10), []() -> Text { return std::string("../net"); }));
     }
     if (name == "exe") {
-      return base::Ref<Inode>(base::MakeRef<TaskLink>(i, InoFor(id, 11), t, [](Task& t) -> base::Result<Path> {
-        base::Ref<MemoryManager> mm = t.mm_ref();
-        base::Ref<base::RefCounted> exe = mm ? mm->exe() : nullptr;
-        if (!exe) return abi::Errno::kENOENT;
-        return static_cast<File*>(exe.get())->path();
-      }));
+      return base::Ref<Inode>(
+          base::MakeRef<TaskLink>(i, InoFor(id, 11), t, [](Task& t) -> base::Result<Path> {
+            base::Ref<MemoryManager> mm = t.mm_ref();
+            base::Ref<base::RefCounted> exe = mm ? mm->exe() : nullptr;
+            if (!exe) return abi::Errno::kENOENT;
+            return static_cast<File*>(exe.get())->path();
+          }));
     }
     if (name == "cwd" || name == "root") {
       const bool cwd = name == "cwd";
-      return base::Ref<Inode>(base::MakeRef<TaskLink>(i, InoFor(id, cwd ? 12 : 13), t, [cwd](Task& t) -> base::Result<Path> {
-        base::Ref<FsContext> fs = t.fs_ref();
-        if (!fs) return abi::Errno::kENOENT;
-        return cwd ? fs->cwd() : fs->root();
-      }));
+      return base::Ref<Inode>(base::MakeRef<TaskLink>(i, InoFor(id, cwd ? 12 : 13), t,
+                                                      [cwd](Task& t) -> base::Result<Path> {
+                                                        base::Ref<FsContext> fs = t.fs_ref();
+                                                        if (!fs) return abi::Errno::kENOENT;
+                                                        return cwd ? fs->cwd() : fs->root();
+                                                      }));
     }
     return abi::Errno::kENOENT;
   }
@@ -409,11 +448,14 @@ class TaskDir final : public SynthDir {
     int64_t cookie = 3;
     for (size_t r = 0; r < std::size(kRows); r++, cookie++) {
       if (cookie <= after) continue;
-      out->push_back({kRows[r].name, InoFor(task_->root_tid(), thread_ ? 40 : 8, static_cast<uint32_t>(r)), abi::kDT_REG, cookie});
+      out->push_back({kRows[r].name,
+                      InoFor(task_->root_tid(), thread_ ? 40 : 8, static_cast<uint32_t>(r)),
+                      abi::kDT_REG, cookie});
     }
     for (size_t s = 0; s < std::size(kSpecials); s++, cookie++) {
       if (cookie <= after || (thread_ && std::string_view(kSpecials[s]) == "task")) continue;
-      out->push_back({kSpecials[s], InoFor(task_->root_tid(), 20 + static_cast<uint32_t>(s)), kSpecialTypes[s], cookie});
+      out->push_back({kSpecials[s], InoFor(task_->root_tid(), 20 + static_cast<uint32_t>(s)),
+                      kSpecialTypes[s], cookie});
     }
     return {};
   }

@@ -123,7 +123,8 @@ std::string EscapeComm(const std::string& comm) {
 std::string IdMap(const std::vector<UserNamespace::Extent>& map, bool root) {
   if (root) return Format("%10u %10u %10u\n", 0, 0, UINT32_MAX);
   std::string out;
-  for (const UserNamespace::Extent& e : map) out += Format("%10u %10u %10u\n", e.first, e.lower_first, e.count);
+  for (const UserNamespace::Extent& e : map)
+    out += Format("%10u %10u %10u\n", e.first, e.lower_first, e.count);
   return out;
 }
 
@@ -147,19 +148,22 @@ Text TaskStat(Instance& i, Task& t, bool thread) {
     if (MayRead(t)) exit_code = t.group().exit_status;
   }
   auto ticks = [](const abi::Timeval& v) { return v.sec * 100 + v.usec / 10000; };
-  const int nice = t.nice.load(), policy = t.sched_policy.load(), rt_priority = t.sched_priority.load();
+  const int nice = t.nice.load(), policy = t.sched_policy.load(),
+            rt_priority = t.sched_priority.load();
   const int prio = policy == 0 || policy == 3 || policy == 5 ? 20 + nice : -1 - rt_priority;
-  std::string out = Format("%d (%s) %c %d %d %d %d %d %u ", f.pid, EscapeComm(t.comm()).c_str(), t.state.load(), f.ppid,
-                           f.pgrp, f.session, f.tty, f.tpgid, 0x400000U);
-  out += Format("%lu %ld %lu %ld %ld %ld %ld %ld %d %d %d 0 %ld ", t.min_flt.load(), children.minflt, t.maj_flt.load(),
-                children.majflt, cpu.user / kNsPerTick, cpu.system / kNsPerTick, ticks(children.utime), ticks(children.stime),
-                prio, nice, f.threads, t.start_time / kNsPerTick);
-  out += Format("%lu %lu %lu %lu %lu %lu 0 0 ", u.total, u.resident / kPageSize, UINT64_MAX, l.start_code, l.end_code,
-                l.start_stack);
-  out += Format("%lu %lu %lu %lu 0 0 0 17 0 %d %d 0 0 0 ", s.pending & 0x7fffffff, s.blocked & 0x7fffffff,
-                s.ignored & 0x7fffffff, s.caught & 0x7fffffff, rt_priority, policy);
-  out += Format("%lu %lu %lu %lu %lu %lu %lu %d\n", l.start_data, l.end_data, l.end_data, l.arg_start, l.arg_end, l.env_start,
-                l.env_end, exit_code);
+  std::string out = Format("%d (%s) %c %d %d %d %d %d %u ", f.pid, EscapeComm(t.comm()).c_str(),
+                           t.state.load(), f.ppid, f.pgrp, f.session, f.tty, f.tpgid, 0x400000U);
+  out += Format("%lu %ld %lu %ld %ld %ld %ld %ld %d %d %d 0 %ld ", t.min_flt.load(),
+                children.minflt, t.maj_flt.load(), children.majflt, cpu.user / kNsPerTick,
+                cpu.system / kNsPerTick, ticks(children.utime), ticks(children.stime), prio, nice,
+                f.threads, t.start_time / kNsPerTick);
+  out += Format("%lu %lu %lu %lu %lu %lu 0 0 ", u.total, u.resident / kPageSize, UINT64_MAX,
+                l.start_code, l.end_code, l.start_stack);
+  out += Format("%lu %lu %lu %lu 0 0 0 17 0 %d %d 0 0 0 ", s.pending & 0x7fffffff,
+                s.blocked & 0x7fffffff, s.ignored & 0x7fffffff, s.caught & 0x7fffffff, rt_priority,
+                policy);
+  out += Format("%lu %lu %lu %lu %lu %lu %lu %d\n", l.start_data, l.end_data, l.end_data,
+                l.arg_start, l.arg_end, l.env_start, l.env_end, exit_code);
   return out;
 }
 
@@ -173,47 +177,62 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
   auto gid = [&](uint32_t id) { return Task::Current()->creds().user_ns->GidFromGlobal(id); };
   std::string out = "Name:\t" + EscapeComm(t.comm()) + "\n";
   if (fs) out += Format("Umask:\t%04o\n", fs->umask());
-  out += Format("State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", StateName(t.state.load()), f.tgid,
-                f.pid, f.ppid);
-  out += Format("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", uid(c->uid), uid(c->euid), uid(c->suid), uid(c->fsuid),
-                gid(c->gid), gid(c->egid), gid(c->sgid), gid(c->fsgid));
+  out += Format("State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
+                StateName(t.state.load()), f.tgid, f.pid, f.ppid);
+  out +=
+      Format("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", uid(c->uid), uid(c->euid),
+             uid(c->suid), uid(c->fsuid), gid(c->gid), gid(c->egid), gid(c->sgid), gid(c->fsgid));
   uint32_t fd_size = 64;
   while (fds && fd_size < fds->size()) fd_size *= 2;
   out += Format("FDSize:\t%u\nGroups:\t", fds ? fd_size : 0);
   for (uint32_t g : c->groups) out += Format("%u ", gid(g));
-  out += Format("\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", f.tgid, f.pid, f.pgrp, f.session);
+  out += Format("\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", f.tgid, f.pid,
+                f.pgrp, f.session);
   if (base::Ref<MemoryManager> mm = t.mm_ref()) {
     MemoryManager::Usage u = mm->usage();
     auto kb = [](uint64_t v) { return v / 1024; };
-    out += Format("VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8d kB\n", kb(u.peak_total), kb(u.total),
-                  kb(u.locked), 0);
-    out += Format("VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\nRssAnon:\t%8lu kB\nRssFile:\t%8lu kB\nRssShmem:\t%8d kB\n",
-                  kb(u.resident), kb(u.resident), kb(u.resident - std::min(u.shared, u.resident)), kb(u.shared), 0);
-    out += Format("VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\nVmLib:\t%8d kB\nVmPTE:\t%8lu kB\nVmSwap:\t%8d kB\n",
-                  kb(u.data), kb(u.stack), kb(u.text), 0, kb(u.resident / 512) + 4, 0);
+    out += Format("VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8d kB\n",
+                  kb(u.peak_total), kb(u.total), kb(u.locked), 0);
+    out += Format(
+        "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\nRssAnon:\t%8lu kB\nRssFile:\t%8lu kB\nRssShmem:\t%8d "
+        "kB\n",
+        kb(u.resident), kb(u.resident), kb(u.resident - std::min(u.shared, u.resident)),
+        kb(u.shared), 0);
+    out += Format(
+        "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\nVmLib:\t%8d kB\nVmPTE:\t%8lu "
+        "kB\nVmSwap:\t%8d kB\n",
+        kb(u.data), kb(u.stack), kb(u.text), 0, kb(u.resident / 512) + 4, 0);
     out += "HugetlbPages:\t       0 kB\nCoreDumping:\t0\nTHP_enabled:\t1\n";
   }
-  out += Format("Threads:\t%d\nSigQ:\t%u/%lu\n", f.threads, s.queued, t.group().limits.Get(abi::kRLIMIT_SIGPENDING).cur);
-  out += Format("SigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n", s.pending, s.shared,
-                s.blocked, s.ignored, s.caught);
-  out += Format("CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n", c->inheritable,
-                c->permitted, c->effective, c->bounding, c->ambient);
-  out += Format("NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\nSpeculation_Store_Bypass:\tvulnerable\n"
-                "SpeculationIndirectBranch:\tconditional enabled\n",
-                t.no_new_privs.load());
+  out += Format("Threads:\t%d\nSigQ:\t%u/%lu\n", f.threads, s.queued,
+                t.group().limits.Get(abi::kRLIMIT_SIGPENDING).cur);
+  out += Format(
+      "SigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n",
+      s.pending, s.shared, s.blocked, s.ignored, s.caught);
+  out += Format(
+      "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
+      c->inheritable, c->permitted, c->effective, c->bounding, c->ambient);
+  out += Format(
+      "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\nSpeculation_Store_Bypass:\tvulnerable\n"
+      "SpeculationIndirectBranch:\tconditional enabled\n",
+      t.no_new_privs.load());
   const int cpus = i.kernel.cpu_count();
-  out += Format("Cpus_allowed:\t%lx\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n",
-                t.affinity() != 0 ? t.affinity() : cpus >= 64 ? ~0UL : (1UL << cpus) - 1,
-                cpus == 1 ? "0" : Format("0-%d", cpus - 1).c_str());
-  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.nvcsw.load(), t.nivcsw.load());
+  out += Format(
+      "Cpus_allowed:\t%lx\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n",
+      t.affinity() != 0 ? t.affinity()
+      : cpus >= 64      ? ~0UL
+                        : (1UL << cpus) - 1,
+      cpus == 1 ? "0" : Format("0-%d", cpus - 1).c_str());
+  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.nvcsw.load(),
+                t.nivcsw.load());
   return out;
 }
 
 Text TaskStatm(Instance&, Task& t, bool) {
   MemoryManager::Usage u;
   if (base::Ref<MemoryManager> mm = t.mm_ref()) u = mm->usage();
-  return Format("%lu %lu %lu %lu 0 %lu 0\n", u.total / kPageSize, u.resident / kPageSize, u.shared / kPageSize,
-                u.text / kPageSize, (u.data + u.stack) / kPageSize);
+  return Format("%lu %lu %lu %lu 0 %lu 0\n", u.total / kPageSize, u.resident / kPageSize,
+                u.shared / kPageSize, u.text / kPageSize, (u.data + u.stack) / kPageSize);
 }
 
 Text TaskCmdline(Instance&, Task& t, bool) {
@@ -221,10 +240,12 @@ Text TaskCmdline(Instance&, Task& t, bool) {
   if (!mm) return std::string();
   MemoryManager::Layout l = mm->layout();
   std::string s = TRY(ReadRange(t, l.arg_start, l.arg_end));
-  // A program that overwrote its last NUL shows its environment too, up to the next NUL (setproctitle).
+  // A program that overwrote its last NUL shows its environment too, up to the next NUL
+  // (setproctitle).
   if (!s.empty() && s.back() != '\0') {
     std::string more = TRY(ReadRange(t, l.arg_start, l.env_end));
-    return more.substr(0, more.find('\0', 0) == std::string::npos ? more.size() : more.find('\0') + 1);
+    return more.substr(0,
+                       more.find('\0', 0) == std::string::npos ? more.size() : more.find('\0') + 1);
   }
   return s;
 }
@@ -239,7 +260,8 @@ Text TaskEnviron(Instance&, Task& t, bool) {
 Text TaskComm(Instance&, Task& t, bool) { return t.comm() + "\n"; }
 
 base::Result<void> WriteComm(Task& t, std::string_view text) {
-  if (Task::Current() != nullptr && &Task::Current()->group() != &t.group()) return abi::Errno::kEINVAL;
+  if (Task::Current() != nullptr && &Task::Current()->group() != &t.group())
+    return abi::Errno::kEINVAL;
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
   t.set_comm(text.substr(0, 15));
   return {};
@@ -252,7 +274,8 @@ base::Result<void> WriteOomScoreAdj(Task& t, std::string_view text) {
   if (end == s.c_str() || (*end != '\0' && *end != '\n')) return abi::Errno::kEINVAL;
   if (v < -1000 || v > 1000) return abi::Errno::kEINVAL;
   Task* self = Task::Current();
-  if (v < t.group().oom_score_adj.load() && self != nullptr && !self->creds().Has(abi::kCAP_SYS_RESOURCE)) {
+  if (v < t.group().oom_score_adj.load() && self != nullptr &&
+      !self->creds().Has(abi::kCAP_SYS_RESOURCE)) {
     return abi::Errno::kEACCES;
   }
   t.group().oom_score_adj.store(static_cast<int32_t>(v));
@@ -289,11 +312,15 @@ Text TaskLimits(Instance&, Task& t, bool) {
       {abi::kRLIMIT_RTPRIO, "Max realtime priority", ""},
       {abi::kRLIMIT_RTTIME, "Max realtime timeout", "us"},
   };
-  std::string out = Format("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
-  auto value = [](uint64_t v) { return v == UINT64_MAX ? std::string("unlimited") : std::to_string(v); };
+  std::string out =
+      Format("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+  auto value = [](uint64_t v) {
+    return v == UINT64_MAX ? std::string("unlimited") : std::to_string(v);
+  };
   for (const auto& r : kRows) {
     abi::Rlimit l = t.group().limits.Get(r.resource);
-    out += Format("%-25s %-20s %-20s %-10s\n", r.name, value(l.cur).c_str(), value(l.max).c_str(), r.unit);
+    out += Format("%-25s %-20s %-20s %-10s\n", r.name, value(l.cur).c_str(), value(l.max).c_str(),
+                  r.unit);
   }
   return out;
 }
@@ -302,7 +329,8 @@ Text TaskCgroup(Instance&, Task&, bool) { return std::string("0::/\n"); }
 
 Text TaskIo(Instance&, Task&, bool) {
   return std::string(
-      "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
+      "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: "
+      "0\ncancelled_write_bytes: 0\n");
 }
 
 Text TaskUidMap(Instance&, Task& t, bool) {
@@ -329,10 +357,12 @@ base::Result<void> WriteIdMap(Task& t, std::string_view text, bool gid) {
   while (*p != '\0') {
     UserNamespace::Extent e;
     int used = 0;
-    if (sscanf(p, "%u %u %u%n", &e.first, &e.lower_first, &e.count, &used) != 3) return abi::Errno::kEINVAL;
+    if (sscanf(p, "%u %u %u%n", &e.first, &e.lower_first, &e.count, &used) != 3)
+      return abi::Errno::kEINVAL;
     p += used;
     while (*p == ' ' || *p == '\n') p++;
-    if (e.count == 0 || e.first + e.count < e.first || e.lower_first + e.count < e.lower_first) return abi::Errno::kEINVAL;
+    if (e.count == 0 || e.first + e.count < e.first || e.lower_first + e.count < e.lower_first)
+      return abi::Errno::kEINVAL;
     map.push_back(e);
     if (map.size() > 340) return abi::Errno::kEINVAL;
   }
@@ -341,11 +371,14 @@ base::Result<void> WriteIdMap(Task& t, std::string_view text, bool gid) {
   base::MutexLock lock(self->kernel().tree_mu);
   std::vector<UserNamespace::Extent>& target = gid ? ns->gid_map : ns->uid_map;
   if (!target.empty()) return abi::Errno::kEPERM;
-  const bool own = map.size() == 1 && map[0].count == 1 && map[0].lower_first == (gid ? creds->egid : creds->euid) &&
+  const bool own = map.size() == 1 && map[0].count == 1 &&
+                   map[0].lower_first == (gid ? creds->egid : creds->euid) &&
                    (!gid || !ns->setgroups_allowed);
-  if (!own && !creds->HasIn(*ns->parent(), gid ? abi::kCAP_SETGID : abi::kCAP_SETUID)) return abi::Errno::kEPERM;
+  if (!own && !creds->HasIn(*ns->parent(), gid ? abi::kCAP_SETGID : abi::kCAP_SETUID))
+    return abi::Errno::kEPERM;
   for (UserNamespace::Extent& e : map) {
-    uint32_t lower = gid ? ns->parent()->GidToGlobal(e.lower_first) : ns->parent()->UidToGlobal(e.lower_first);
+    uint32_t lower =
+        gid ? ns->parent()->GidToGlobal(e.lower_first) : ns->parent()->UidToGlobal(e.lower_first);
     if (lower == UINT32_MAX) return abi::Errno::kEPERM;
     e.lower_first = lower;
   }
@@ -364,7 +397,8 @@ base::Result<void> WriteSetgroups(Task& t, std::string_view text) {
     ns->setgroups_allowed = false;
     return {};
   }
-  if (text == "allow") return ns->setgroups_allowed ? base::Result<void>() : base::Result<void>(abi::Errno::kEPERM);
+  if (text == "allow")
+    return ns->setgroups_allowed ? base::Result<void>() : base::Result<void>(abi::Errno::kEPERM);
   return abi::Errno::kEINVAL;
 }
 
