@@ -15,8 +15,8 @@ using sentry::Task;
 using sentry::UserCString;
 using sentry::Vfs;
 
-base::Result<void> AtPath::Set(int32_t dirfd, UserCString path, bool empty_ok) {
-  if (path.null() && empty_ok) {
+base::Result<void> AtPath::Set(int32_t dirfd, UserCString path, bool empty_ok, bool null_ok) {
+  if (path.null() && null_ok) {
     path_.clear();
   } else {
     path_ = TRY(path.Fetch(task_.mm()));

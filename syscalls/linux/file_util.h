@@ -19,7 +19,8 @@ class AtPath {
 
   // EFAULT, ENAMETOOLONG, ENOENT for "" unless empty_ok; EBADF and ENOTDIR of dirfd, which an
   // absolute path ignores. null_ok: a null path with AT_EMPTY_PATH means "".
-  base::Result<void> Set(int32_t dirfd, sentry::UserCString path, bool empty_ok = false);
+  base::Result<void> Set(int32_t dirfd, sentry::UserCString path, bool empty_ok = false,
+                         bool null_ok = false);
   // The place, following a final symlink or not.
   base::Result<sentry::Path> Find(bool follow = true);
 

@@ -41,7 +41,7 @@ SyscallResult StatAt(Task& task, int32_t dirfd, UserCString path, UserOut<abi::S
                      bool follow, bool empty_ok) {
   auto run = [&]() -> base::Result<void> {
     AtPath at(task);
-    TRY(at.Set(dirfd, path, empty_ok));
+    TRY(at.Set(dirfd, path, empty_ok, empty_ok));
     Kstat k;
     if (at.empty() && at.file()) {
       k = TRY(at.file()->attr_inode().Getattr());
@@ -127,7 +127,8 @@ SyscallResult sys_statx(Task& task, int32_t dirfd, UserCString path, int32_t fla
   if ((flags & abi::kAT_STATX_SYNC_TYPE) == abi::kAT_STATX_SYNC_TYPE) return abi::Errno::kEINVAL;
   auto run = [&]() -> base::Result<void> {
     AtPath at(task);
-    TRY(at.Set(dirfd, path, (flags & abi::kAT_EMPTY_PATH) != 0));
+    const bool empty = (flags & abi::kAT_EMPTY_PATH) != 0;
+    TRY(at.Set(dirfd, path, empty, empty));
     Path p;
     if (at.empty() && at.file()) {
       p = Vfs::PlaceOf(*at.file());
