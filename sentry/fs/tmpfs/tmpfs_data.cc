@@ -85,7 +85,21 @@ base::Result<uint64_t> TmpfsData::Read(IoBuffer& dst, uint64_t* offset) {
   } else {
     while (done < want) {
       uint64_t len = want - done;
-      uint8_t* w = big_->Window(*offset + done, &len);
+      const uint64_t at = *offset + done;
+      if (sparse_) {
+        // A read of a hole through the window would fill it.
+        const long data = host::Lseek(big_->fd(), static_cast<int64_t>(at), SEEK_DATA);
+        const uint64_t skip = data < 0 ? len : std::min<uint64_t>(len, data - at);
+        if (skip != 0) {
+          const uint64_t n = dst.Zero(skip);
+          done += n;
+          if (n < skip) break;
+          continue;
+        }
+        const long hole = host::Lseek(big_->fd(), static_cast<int64_t>(at), SEEK_HOLE);
+        if (hole > 0) len = std::min<uint64_t>(len, hole - at);
+      }
+      uint8_t* w = big_->Window(at, &len);
       if (w == nullptr) return abi::Errno::kEIO;
       const uint64_t n = dst.CopyTo(w, len);
       done += n;
@@ -129,6 +143,7 @@ base::Result<uint64_t> TmpfsData::Write(IoBuffer& src, uint64_t* offset, bool ap
   } else {
     TRY(PromoteLocked());
     TRY(HostSizeLocked(end));
+    if (at > old) sparse_ = true;
     while (done < want) {
       uint64_t len = want - done;
       uint8_t* w = big_->Window(at + done, &len);
@@ -154,6 +169,7 @@ base::Result<void> TmpfsData::Truncate(uint64_t to) {
   if (to == old) return {};
   if (!big_ && to > kSmall) TRY(PromoteLocked());
   if (big_) {
+    if (to > old) sparse_ = true;
     if (to > host_size_ || to < old) {
       if (host::Ftruncate(big_->fd(), static_cast<int64_t>(to)) < 0) return abi::Errno::kENOSPC;
       host_size_ = to;
@@ -187,6 +203,7 @@ base::Result<void> TmpfsData::Fallocate(int mode, uint64_t offset, uint64_t len)
   if ((mode & kPunch) != 0) {
     if ((seals() & (abi::kF_SEAL_WRITE | abi::kF_SEAL_FUTURE_WRITE)) != 0)
       return abi::Errno::kEPERM;
+    sparse_ = true;
     if (big_) {
       const uint64_t stop = std::min(end, host_size_);
       if (stop > offset && host::PunchHole(big_->fd(), static_cast<int64_t>(offset),
@@ -203,6 +220,7 @@ base::Result<void> TmpfsData::Fallocate(int mode, uint64_t offset, uint64_t len)
   TRY(ChargeLocked(offset, end));
   if (end > old && (mode & kKeep) == 0) {
     if (end > kSmall) TRY(PromoteLocked());
+    sparse_ = true;
     if (big_) {
       TRY(HostSizeLocked(end));
     } else if (end > small_cap_) {

@@ -66,6 +66,7 @@ class TmpfsData : public Mappable {
   base::Mutex<base::LockClass::kInode> mu_;
   base::Ref<BackingFile> big_ GUARDED_BY(mu_);
   uint64_t host_size_ GUARDED_BY(mu_) = 0;
+  bool sparse_ GUARDED_BY(mu_) = false;  // there may be holes below size()
   // Bytes beyond size() are zero in both forms.
   std::unique_ptr<uint8_t[]> small_ GUARDED_BY(mu_);
   uint64_t small_cap_ GUARDED_BY(mu_) = 0;
