@@ -10,7 +10,8 @@ namespace sentry {
 namespace {
 
 // Objects without a lower one have numbers that no lower file system uses.
-constexpr uint64_t kUpperIno = uint64_t{1} << 61;
+// Below 2^53, since some programs keep them in a double.
+constexpr uint64_t kUpperIno = uint64_t{1} << 51;
 constexpr uint64_t kCopyChunk = 256 << 10;
 
 // The overlay works for itself: copy-up is not bound by the caller's permissions.
