@@ -63,6 +63,10 @@ SyscallResult sys_mmap(Task& task, UserAddr addr, uint64_t length, uint64_t prot
   if (offset + size < offset) return abi::Errno::kEOVERFLOW;
   if (a.locked && !a.ipc_lock && task.mm().limits.memlock.load() == 0) return abi::Errno::kEPERM;
   if (file) {
+    // file_mmap_ok(): a regular file ends at MAX_LFS_FILESIZE.
+    if (file->inode()->is_reg() && (size > INT64_MAX || offset > (INT64_MAX - size))) {
+      return abi::Errno::kEOVERFLOW;
+    }
     switch (type) {
       case abi::kMAP_SHARED:
       case abi::kMAP_SHARED_VALIDATE:
@@ -157,7 +161,43 @@ SyscallResult sys_mincore(Task& task, UserAddr addr, uint64_t length, UserAddr v
   return 0;
 }
 
+namespace {
+
+// madvise_remove(): a hole in the mapped file, made through the file, which takes locks of its own
+// before an address space's.
+SyscallResult Remove(Task& task, uint64_t start, uint64_t length) {
+  const uint64_t size = PageUp(length), end = start + size;
+  if (start % kPageSize != 0 || (length != 0 && size == 0) || end < start) {
+    return abi::Errno::kEINVAL;
+  }
+  bool hole = false;
+  uint64_t at = start;
+  for (const sentry::Vma& v : task.mm().Vmas()) {
+    if (v.end <= at) continue;
+    if (v.start >= end) break;
+    hole |= v.start > at;
+    at = std::max(at, v.start);
+    const uint64_t stop = std::min(end, v.end);
+    if (!v.file) {
+      // Shared anonymous memory, or an error.
+      TRY(task.mm().Madvise(at, stop - at, abi::kMADV_REMOVE));
+    } else {
+      if (v.locked) return abi::Errno::kEINVAL;
+      if (!v.shared || (v.max_prot & platform::kProtWrite) == 0) return abi::Errno::kEACCES;
+      auto& file = static_cast<sentry::File&>(*v.file);
+      TRY(file.Fallocate(abi::kFALLOC_FL_PUNCH_HOLE | abi::kFALLOC_FL_KEEP_SIZE,
+                         v.offset + (at - v.start), stop - at));
+    }
+    at = stop;
+  }
+  if (hole || at < end) return abi::Errno::kENOMEM;
+  return 0;
+}
+
+}  // namespace
+
 SyscallResult sys_madvise(Task& task, UserAddr addr, uint64_t length, int32_t advice) {
+  if (advice == abi::kMADV_REMOVE) return Remove(task, addr.value, length);
   if ((advice == abi::kMADV_HWPOISON || advice == abi::kMADV_SOFT_OFFLINE) &&
       !task.creds().Has(abi::kCAP_SYS_ADMIN)) {
     return abi::Errno::kEPERM;
