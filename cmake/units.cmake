@@ -45,9 +45,9 @@ target_link_libraries(syscalls_linux_whole INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIV
 find_package(nlohmann_json REQUIRED)
 moat_unit(runsc-cli/oci DEPS syscalls/abi platform/base nlohmann_json::nlohmann_json)
 moat_unit(runsc-cli/boot DEPS runsc-cli/oci platform/systrap platform/ptrace gofer/server gofer/client sentry/fs/gofer sentry/fs/overlay
-          sentry/fs/proc sentry/fs/sys sentry/fs/dev sentry/fs/hostfd sentry/ipc sentry/loader syscalls_linux_whole)
+          sentry/fs/proc sentry/fs/sys sentry/fs/dev sentry/fs/hostfd sentry/fs/pipe sentry/ipc sentry/loader syscalls_linux_whole)
 moat_unit(runsc-cli/cmd DEPS runsc-cli/boot)
-add_executable(moat runsc-cli/main.cc runsc-cli/flags.cc)
+add_executable(moat runsc-cli/main.cc)
 target_link_libraries(moat PRIVATE runsc-cli_cmd)
 if(NOT MOAT_SANITIZE)
   target_link_options(moat PRIVATE -static-pie)

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "runsc-cli/cmd/commands.h"
-#include "runsc-cli/flags.h"
+#include "runsc-cli/cmd/flags.h"
 
 #ifndef MOAT_VERSION
 #define MOAT_VERSION "0.1"
@@ -88,11 +88,6 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-
-int Fail(const std::string& text, int status) {
-  fprintf(stderr, "moat: %s\n", text.c_str());
-  return status;
-}
 
 }  // namespace runsc
 

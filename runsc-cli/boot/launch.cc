@@ -1,5 +1,7 @@
 // The command's side of a sandbox: makes the gofer and the sentry, relays signals and the
 // terminal's size, waits, reports.
+#include "runsc-cli/boot/launch.h"
+
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
@@ -29,7 +31,6 @@
 #include "platform/host/jail.h"
 #include "runsc-cli/boot/control.h"
 #include "runsc-cli/boot/sentry_main.h"
-#include "runsc-cli/cmd/commands.h"
 #include "syscalls/abi/mount.h"
 
 namespace runsc {

@@ -49,7 +49,8 @@ constexpr Vfs::FsType kTypes[] = {
     {"mqueue", true,
      [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
        sentry::Task* t = sentry::Task::Current();
-       return Ref<Inode>(sentry::IpcObjects::Of(t != nullptr ? *t->ipc_ns() : *k.root_ipc_ns())->mqueues);
+       return Ref<Inode>(
+           sentry::IpcObjects::Of(t != nullptr ? *t->ipc_ns() : *k.root_ipc_ns())->mqueues);
      }},
     {"overlay", true, nullptr},
 };
@@ -106,9 +107,12 @@ void InstallFileSystems() {
     std::string (*text)(sentry::IpcObjects&, const sentry::Task&);
   };
   static constexpr IpcFile kIpcFiles[] = {
-      {"sysvipc/msg", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.msg->ProcText(t); }},
-      {"sysvipc/sem", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.sem->ProcText(t); }},
-      {"sysvipc/shm", [](sentry::IpcObjects& o, const sentry::Task& t) { return o.shm->ProcText(t); }},
+      {"sysvipc/msg",
+       [](sentry::IpcObjects& o, const sentry::Task& t) { return o.msg->ProcText(t); }},
+      {"sysvipc/sem",
+       [](sentry::IpcObjects& o, const sentry::Task& t) { return o.sem->ProcText(t); }},
+      {"sysvipc/shm",
+       [](sentry::IpcObjects& o, const sentry::Task& t) { return o.shm->ProcText(t); }},
   };
   for (const IpcFile& f : kIpcFiles) {
     sentry::RegisterProcEntry({f.path, 0444,

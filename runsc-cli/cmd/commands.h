@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runsc-cli/boot/spec.h"
+#include "runsc-cli/oci/spec.h"
 
 namespace runsc {
 
@@ -13,8 +13,5 @@ using Words = std::vector<std::string>;
 int CmdDo(const Settings& settings, const Words& words);
 int CmdRun(const Settings& settings, const Words& words);
 int CmdDebug(const Settings& settings, const Words& words);
-
-// "moat: TEXT" on standard error; returns status.
-int Fail(const std::string& text, int status);
 
 }  // namespace runsc

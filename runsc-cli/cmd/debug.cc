@@ -3,7 +3,7 @@
 
 #include "platform/host/filter.h"
 #include "runsc-cli/cmd/commands.h"
-#include "runsc-cli/flags.h"
+#include "runsc-cli/cmd/flags.h"
 
 namespace runsc {
 

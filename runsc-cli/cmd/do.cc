@@ -9,8 +9,9 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "runsc-cli/boot/launch.h"
 #include "runsc-cli/cmd/commands.h"
-#include "runsc-cli/flags.h"
+#include "runsc-cli/cmd/flags.h"
 #include "runsc-cli/oci/passwd.h"
 #include "syscalls/abi/mount.h"
 

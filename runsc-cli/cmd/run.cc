@@ -1,8 +1,9 @@
 // moat run: an OCI bundle in the foreground.
 #include <cstdio>
 
+#include "runsc-cli/boot/launch.h"
 #include "runsc-cli/cmd/commands.h"
-#include "runsc-cli/flags.h"
+#include "runsc-cli/cmd/flags.h"
 #include "runsc-cli/oci/config.h"
 
 namespace runsc {

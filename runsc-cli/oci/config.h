@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "platform/base/status.h"
-#include "runsc-cli/boot/spec.h"
+#include "runsc-cli/oci/spec.h"
 
 namespace runsc {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "platform/base/status.h"
-#include "runsc-cli/boot/spec.h"
+#include "runsc-cli/oci/spec.h"
 
 namespace runsc {
 

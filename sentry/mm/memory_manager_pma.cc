@@ -1,6 +1,5 @@
 // What backs a mapping: memory files, copies before writes, faults.
 
-#include <errno.h>
 
 #include <algorithm>
 
@@ -235,7 +234,7 @@ static bool CopyInto(MemoryFile& to, uint64_t to_offset, BackingFile& from, uint
     if (!p) return false;
     // The host allocates the target's pages in the write itself, without a fault for each.
     long r = host::Pwrite(to.fd(), p, part, static_cast<int64_t>(to_offset + done));
-    if (r == -EFAULT) break;
+    if (r < 0 && host::HostToGuest(r) == abi::Errno::kEFAULT) break;
     if (r <= 0) return false;
     done += static_cast<uint64_t>(r);
   }

@@ -1,7 +1,5 @@
 #include "sentry/fs/hostfd/host_file.h"
 
-#include <sys/sysmacros.h>
-
 #include <algorithm>
 
 #include "platform/host/host.h"
@@ -56,7 +54,9 @@ class HostInode : public Inode {
     k.size = static_cast<uint64_t>(st.st_size);
     k.blocks = static_cast<uint64_t>(st.st_blocks);
     k.blksize = static_cast<uint32_t>(st.st_blksize);
-    auto time = [](const timespec& t) { return FileTime{t.tv_sec, static_cast<uint32_t>(t.tv_nsec)}; };
+    auto time = [](const timespec& t) {
+      return FileTime{t.tv_sec, static_cast<uint32_t>(t.tv_nsec)};
+    };
     k.atime = time(st.st_atim);
     k.mtime = time(st.st_mtim);
     k.ctime = time(st.st_ctim);
@@ -106,10 +106,10 @@ base::Result<base::Ref<HostFile>> HostFile::Create(base::UniqueFd fd, uint32_t u
   TRY(host::ToResult(host::Fstat(fd.get(), &st)));
   uint64_t flags = TRY(host::ToResult(host::GetFlags(fd.get())));
   // drivers/char/mem.c: null, zero, full have no poll operation.
-  bool memory_device = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && minor(st.st_rdev) != 8 &&
-                       minor(st.st_rdev) != 9;
-  bool pollable = !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode) &&
-                  !memory_device;
+  bool memory_device = S_ISCHR(st.st_mode) && (st.st_rdev >> 8 & 0xfff) == 1 &&
+                       (st.st_rdev & 0xff) != 8 && (st.st_rdev & 0xff) != 9;
+  bool pollable =
+      !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode) && !memory_device;
   auto inode = base::MakeRef<HostInode>(fd.get(), st.st_mode, uid, gid);
   // A broken pipe outside is an errno here, not a signal.
   static const bool ignored = [] {
@@ -255,8 +255,8 @@ base::Result<void> HostFile::Fsync(bool data_only) {
 
 base::Result<void> HostFile::Fallocate(int mode, uint64_t offset, uint64_t len) {
   if (!seekable_) return abi::Errno::kESPIPE;
-  TRY(host::ToResult(host::Fallocate(fd_.get(), mode, static_cast<int64_t>(offset),
-                                     static_cast<int64_t>(len))));
+  TRY(host::ToResult(
+      host::Fallocate(fd_.get(), mode, static_cast<int64_t>(offset), static_cast<int64_t>(len))));
   return {};
 }
 

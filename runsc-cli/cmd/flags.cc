@@ -1,4 +1,4 @@
-#include "runsc-cli/flags.h"
+#include "runsc-cli/cmd/flags.h"
 
 namespace runsc {
 

@@ -63,8 +63,7 @@ constexpr int kExitFailure = 125;  // do: Moat itself failed
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
-// Runs the sandbox in the foreground until its first process ends; returns the exit status for the
-// command. own_failure: the status when Moat itself fails (the message went to standard error).
-int RunSandbox(const Spec& spec, const Settings& settings, int own_failure);
+// "moat: TEXT" on standard error; returns status.
+int Fail(const std::string& text, int status);
 
 }  // namespace runsc
