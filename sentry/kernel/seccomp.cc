@@ -225,6 +225,7 @@ SeccompFilter::SeccompFilter(std::vector<SockFilter> program, base::Ref<SeccompF
     : program_(std::move(program)), prev_(std::move(prev)) {
   // Each filter of a path counts for 4 more.
   total_ = program_.size() + (prev_ ? prev_->total_ + 4 : 0);
+  if (prev_) count_ += prev_->count_;
   // seccomp_cache_prepare(): what is allowed by the number alone.
   abi::SeccompData data{};
   data.arch = abi::kAUDIT_ARCH_X86_64;

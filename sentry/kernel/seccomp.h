@@ -24,7 +24,9 @@ class SeccompFilter : public base::RefCounted {
   uint32_t Run(const abi::SeccompData& data) const;
   // All filters allow the call whatever its arguments: nothing has to be run.
   bool AlwaysAllows(uint32_t nr) const { return nr < kCalls && allowed_[nr]; }
-  // This filter is f or stands behind it.
+  // How many filters there are, this one included.
+  int count() const { return count_; }
+  // f is this filter or one before it.
   bool Extends(const SeccompFilter* f) const;
 
  private:
@@ -37,6 +39,7 @@ class SeccompFilter : public base::RefCounted {
   const std::vector<abi::SockFilter> program_;
   base::Ref<SeccompFilter> prev_;
   uint64_t total_ = 0;
+  int count_ = 1;
   std::bitset<kCalls> allowed_;
 };
 

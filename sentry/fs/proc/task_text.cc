@@ -212,10 +212,12 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
   out += Format(
       "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
       c->inheritable, c->permitted, c->effective, c->bounding, c->ambient);
+  base::Ref<SeccompFilter> filter = t.seccomp_filter();
   out += Format(
-      "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\nSpeculation_Store_Bypass:\tvulnerable\n"
+      "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n"
+      "Speculation_Store_Bypass:\tvulnerable\n"
       "SpeculationIndirectBranch:\tconditional enabled\n",
-      t.no_new_privs.load());
+      t.no_new_privs.load(), t.seccomp_mode(), filter ? filter->count() : 0);
   const int cpus = i.kernel.cpu_count();
   out += Format(
       "Cpus_allowed:\t%lx\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n",
