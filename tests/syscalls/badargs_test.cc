@@ -1,5 +1,5 @@
-// Bad pointers, descriptors and flags for as many calls as possible: one row, one case. The expected
-// errno is what Linux gives (as root, with an otherwise sane process).
+// Bad pointers, descriptors and flags for as many calls as possible: one row, one case. The
+// expected errno is what Linux gives (as root, with an otherwise sane process).
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -17,10 +17,10 @@ namespace {
 
 // Placeholders that the test replaces by something real at run time.
 enum : long {
-  kFile = 0x7eed0001,     // a descriptor of a regular file, read-write
-  kPipeR = 0x7eed0002,    // the reading end of a pipe
-  kDir = 0x7eed0003,      // a descriptor of a directory
-  kSock = 0x7eed0004,     // an unconnected local stream socket
+  kFile = 0x7eed0001,   // a descriptor of a regular file, read-write
+  kPipeR = 0x7eed0002,  // the reading end of a pipe
+  kDir = 0x7eed0003,    // a descriptor of a directory
+  kSock = 0x7eed0004,   // an unconnected local stream socket
   kEpoll = 0x7eed0005,
   kBuf = 0x7eed0006,      // 4096 readable and writable zero bytes
   kPath = 0x7eed0007,     // the path of a regular file
@@ -32,7 +32,7 @@ enum : long {
   kPid = 0x7eed000d,      // getpid()
   kNull = 0x7eed000f,     // a descriptor of /dev/null
 };
-constexpr long kBad = 8;                       // an address that nobody maps
+constexpr long kBad = 8;         // an address that nobody maps
 constexpr long kKernel = -8192;  // an address of the kernel's half
 constexpr long kCwd = AT_FDCWD;
 constexpr long kNoPid = 0x7ffffff0;
@@ -44,7 +44,8 @@ struct Row {
   int want;
 };
 
-#define R(name, want, ...) Row{#name, SYS_##name, {__VA_ARGS__}, want}
+#define R(name, want, ...) \
+  Row { #name, SYS_##name, {__VA_ARGS__ }, want }
 
 const Row kRows[] = {
     // Descriptors.
@@ -536,21 +537,36 @@ class BadArgs : public ::testing::TestWithParam<Row> {
   static long Ptr(const void* p) { return static_cast<long>(reinterpret_cast<intptr_t>(p)); }
   long Real(long a) {
     switch (a) {
-      case kFile: return file_;
-      case kPipeR: return r_;
-      case kDir: return dirfd_;
-      case kSock: return sock_;
-      case kEpoll: return epoll_;
-      case kNull: return null_;
-      case kBuf: return Ptr(zeros_.data());
-      case kOnes: return Ptr(ones_.data());
-      case kPath: return Ptr(path_.c_str());
-      case kNoPath: return Ptr(nopath_.c_str());
-      case kDirPath: return Ptr(dirpath_.c_str());
-      case kEmpty: return Ptr("");
-      case kClosed: return 777;
-      case kPid: return getpid();
-      default: return a;
+      case kFile:
+        return file_;
+      case kPipeR:
+        return r_;
+      case kDir:
+        return dirfd_;
+      case kSock:
+        return sock_;
+      case kEpoll:
+        return epoll_;
+      case kNull:
+        return null_;
+      case kBuf:
+        return Ptr(zeros_.data());
+      case kOnes:
+        return Ptr(ones_.data());
+      case kPath:
+        return Ptr(path_.c_str());
+      case kNoPath:
+        return Ptr(nopath_.c_str());
+      case kDirPath:
+        return Ptr(dirpath_.c_str());
+      case kEmpty:
+        return Ptr("");
+      case kClosed:
+        return 777;
+      case kPid:
+        return getpid();
+      default:
+        return a;
     }
   }
   TempDir dir_;

@@ -377,7 +377,7 @@ TEST_F(Cred, NewProcessKeepsIdsNewFileTakesThem) {
     }
     CHILD_EQ(WaitFor(pid), 0);
   });
-  struct stat st{};
+  struct stat st {};
   ASSERT_OK(stat((dir / "f").c_str(), &st));
   EXPECT_EQ(st.st_uid, 5u);
   EXPECT_EQ(st.st_gid, 8u);

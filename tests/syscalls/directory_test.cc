@@ -34,7 +34,7 @@ class Directory : public ::testing::Test {
     return kept_.back().c_str();
   }
   ino_t Ino(const std::string& name) {
-    struct stat st{};
+    struct stat st {};
     EXPECT_OK(lstat(P(name), &st));
     return st.st_ino;
   }
@@ -168,7 +168,7 @@ TEST_F(Directory, InodeNumbersMatchStat) {
 TEST_F(Directory, Mkdir) {
   COVERS("mkdir", "mkdirat");
   EXPECT_OK(mkdir(P("a"), 0777));
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(stat(P("a"), &st));
   EXPECT_EQ(st.st_mode, S_IFDIR | 0755u);
   EXPECT_ERR(mkdir(P("a"), 0777), EEXIST);
@@ -277,7 +277,7 @@ TEST_F(Directory, RenameHardLinksOfOneFileDoesNothing) {
 TEST_F(Directory, RenameMovesLinkItself) {
   COVERS("rename");
   EXPECT_OK(rename(P("link"), P("newlink")));
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(lstat(P("newlink"), &st));
   EXPECT_TRUE(S_ISLNK(st.st_mode));
   EXPECT_OK(access(P("file"), F_OK));
@@ -320,7 +320,7 @@ TEST_F(Directory, Link) {
   EXPECT_ERR(link(P("none"), P("hard2")), ENOENT);
   EXPECT_ERR(link(P("file"), P("hard2/")), ENOENT);
   EXPECT_OK(link(P("link"), P("l2")));  // the link itself
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(lstat(P("l2"), &st));
   EXPECT_TRUE(S_ISLNK(st.st_mode));
   EXPECT_OK(linkat(AT_FDCWD, P("link"), AT_FDCWD, P("l3"), AT_SYMLINK_FOLLOW));
@@ -436,7 +436,7 @@ TEST_F(Directory, ParentTimesChange) {
   COVERS("mkdir", "unlink", "rename");
   timespec ts[2] = {{1000, 0}, {1000, 0}};
   auto mtime = [&] {
-    struct stat st{};
+    struct stat st {};
     stat(P(""), &st);
     time_t t = st.st_mtime;
     utimensat(AT_FDCWD, P(""), ts, 0);

@@ -227,7 +227,7 @@ TEST_F(Epoll, Timeout) {
 TEST_F(Epoll, InterruptedAndMask) {
   COVERS("epoll_pwait");
   EXPECT_CHILD([&] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     sa.sa_flags = SA_RESTART;  // epoll_wait is never restarted
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));

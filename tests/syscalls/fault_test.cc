@@ -27,7 +27,7 @@ void Handler(int, siginfo_t* info, void* context) {
 class Fault : public ::testing::Test {
  protected:
   void SetUp() override {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_sigaction = Handler;
     sa.sa_flags = SA_SIGINFO;
     for (int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP}) sigaction(s, &sa, nullptr);
@@ -189,8 +189,8 @@ TEST_F(Fault, Breakpoint) {
 TEST_F(Fault, SingleStepFlag) {
   COVERS("rt_sigaction");
   ASSERT_TRUE(Faults([] {
-    asm volatile(
-        "sub $128,%%rsp; pushfq; orq $0x100,(%%rsp); popfq; nop; add $128,%%rsp" ::: "memory", "cc");
+    asm volatile("sub $128,%%rsp; pushfq; orq $0x100,(%%rsp); popfq; nop; add $128,%%rsp" ::
+                     : "memory", "cc");
   }));
   asm volatile("sub $128,%%rsp; pushfq; andq $~0x100,(%%rsp); popfq; add $128,%%rsp" ::
                    : "memory", "cc");
@@ -202,10 +202,8 @@ TEST_F(Fault, HandlerMayRepairAndReturn) {
   COVERS("rt_sigaction", "rt_sigreturn", "mprotect");
   static char* page;
   page = static_cast<char*>(mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  struct sigaction sa{};
-  sa.sa_sigaction = [](int, siginfo_t*, void*) {
-    mprotect(page, kPage, PROT_READ | PROT_WRITE);
-  };
+  struct sigaction sa {};
+  sa.sa_sigaction = [](int, siginfo_t*, void*) { mprotect(page, kPage, PROT_READ | PROT_WRITE); };
   sa.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &sa, nullptr);
   static_cast<volatile char*>(page)[9] = 'r';
@@ -215,7 +213,7 @@ TEST_F(Fault, HandlerMayRepairAndReturn) {
 
 TEST_F(Fault, HandlerMaySkipAnInstruction) {
   COVERS("rt_sigaction", "rt_sigreturn");
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_sigaction = [](int, siginfo_t*, void* c) {
     auto* u = static_cast<ucontext_t*>(c);
     u->uc_mcontext.gregs[REG_RIP] += 2;  // ud2 is two bytes
@@ -282,7 +280,7 @@ TEST_F(Fault, StackOverflowOnAlternateStack) {
   ss.ss_sp = alt.data();
   ss.ss_size = alt.size();
   ASSERT_OK(sigaltstack(&ss, nullptr));
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_sigaction = Handler;
   sa.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &sa, nullptr);

@@ -24,7 +24,7 @@ class Fcntl : public ::testing::Test {
   }
   std::string Path() { return dir_ / "f"; }
   static struct flock Lock(short type, off_t start, off_t len, short whence = SEEK_SET) {
-    struct flock l{};
+    struct flock l {};
     l.l_type = type;
     l.l_whence = whence;
     l.l_start = start;
@@ -278,7 +278,7 @@ TEST_F(Fcntl, RecordLockWaitInterrupted) {
   COVERS("fcntl", "alarm");
   ASSERT_OK(Set(fd_, F_SETLK, Lock(F_WRLCK, 0, 1)));
   EXPECT_CHILD([&] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(50000, 50000);
@@ -302,7 +302,7 @@ TEST_F(Fcntl, RecordLockDeadlock) {
   bool seen = false;
   for (int i = 0; i < 100 && !seen; i++) {
     SleepMs(20);
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     sigaction(SIGALRM, &sa, nullptr);
     ualarm(300000, 0);

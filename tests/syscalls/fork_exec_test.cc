@@ -132,8 +132,7 @@ TEST(Fork, RawCloneFlags) {
   EXPECT_ERR(syscall(SYS_clone, CLONE_FS | CLONE_NEWNS, 0, 0, 0, 0), EINVAL);
   pid_t ptid = -1, pid;
   int pidfd = -1;
-  pid = static_cast<pid_t>(
-      syscall(SYS_clone, CLONE_PARENT_SETTID | SIGCHLD, 0, &ptid, nullptr, 0));
+  pid = static_cast<pid_t>(syscall(SYS_clone, CLONE_PARENT_SETTID | SIGCHLD, 0, &ptid, nullptr, 0));
   if (pid == 0) _exit(3);
   EXPECT_EQ(ptid, pid);
   EXPECT_EXIT_STATUS(WaitFor(pid), 3);
@@ -333,8 +332,8 @@ TEST(Wait, ResourceUsage) {
   int status;
   rusage u{};
   EXPECT_RET(wait4(pid, &status, 0, &u), pid);
-  int64_t us = (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec +
-               u.ru_stime.tv_usec;
+  int64_t us =
+      (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
   EXPECT_GE(us, 30000);
   EXPECT_LT(us, 5000000);
   rusage c{};
@@ -352,7 +351,7 @@ TEST(Wait, IgnoredSigchldReapsByItself) {
     if (pid == 0) _exit(1);
     int status;
     CHILD_ERR(waitpid(pid, &status, 0), ECHILD);  // after it ended
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = SIG_DFL;
     sa.sa_flags = SA_NOCLDWAIT;
     CHILD_OK(sigaction(SIGCHLD, &sa, nullptr));
@@ -480,7 +479,11 @@ TEST(Exec, Errors) {
   ASSERT_TRUE(WriteFile(dir / "badinterp", "#!/no/such/interpreter\n", 0755));
   ASSERT_TRUE(WriteFile(dir / "nointerp", "#!\n", 0755));
   ASSERT_TRUE(WriteFile(dir / "dirinterp", "#!/tmp\n", 0755));
-  ASSERT_TRUE(WriteFile(dir / "cutelf", std::string("\x7f" "ELF\x02\x01\x01", 7), 0755));
+  ASSERT_TRUE(WriteFile(dir / "cutelf",
+                        std::string("\x7f"
+                                    "ELF\x02\x01\x01",
+                                    7),
+                        0755));
   std::string shell = ReadFile("/bin/sh");
   ASSERT_TRUE(WriteFile(dir / "headonly", shell.substr(0, 64), 0755));
   std::string arm = shell.substr(0, 4096);

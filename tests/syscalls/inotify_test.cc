@@ -101,9 +101,9 @@ TEST_F(Inotify, FileEventsInDirectory) {
   close(f);
   close(open((dir_ / "new").c_str(), O_RDONLY));
   EXPECT_OK(unlink((dir_ / "new").c_str()));
-  EXPECT_EQ(Events(), (L{"1 CREATE new", "1 OPEN new", "1 MODIFY new", "1 ACCESS new",
-                         "1 ATTRIB new", "1 CLOSE_WRITE new", "1 OPEN new", "1 CLOSE new",
-                         "1 DELETE new"}));
+  EXPECT_EQ(Events(),
+            (L{"1 CREATE new", "1 OPEN new", "1 MODIFY new", "1 ACCESS new", "1 ATTRIB new",
+               "1 CLOSE_WRITE new", "1 OPEN new", "1 CLOSE new", "1 DELETE new"}));
 }
 
 TEST_F(Inotify, DirectoryEvents) {

@@ -77,8 +77,8 @@ class Reporter : public ::testing::EmptyTestEventListener {
       if (message.size() > 4000) break;
     }
     const char* outcome = r.Skipped() ? "skip" : r.Passed() ? "pass" : "fail";
-    Say("@@end {\"name\":" + Quote(Name(t)) + ",\"calls\":[" + calls + "],\"outcome\":\"" + outcome +
-        "\",\"message\":" + Quote(message) + "}");
+    Say("@@end {\"name\":" + Quote(Name(t)) + ",\"calls\":[" + calls + "],\"outcome\":\"" +
+        outcome + "\",\"message\":" + Quote(message) + "}");
   }
 
   pid_t pid_ = 0;

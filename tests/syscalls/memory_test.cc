@@ -78,13 +78,13 @@ TEST_F(Memory, FixedReplaces) {
   EXPECT_EQ(p[0], 'a');
   EXPECT_EQ(p[kPage], 0);
   EXPECT_EQ(p[3 * kPage], 'a');
-  EXPECT_ERR(mmap(p + kPage, kPage, PROT_READ,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
-             EEXIST);
+  EXPECT_ERR(
+      mmap(p + kPage, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+      EEXIST);
   EXPECT_OK(munmap(p + kPage, kPage));
-  EXPECT_RET(mmap(p + kPage, kPage, PROT_READ,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
-             p + kPage);
+  EXPECT_RET(
+      mmap(p + kPage, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+      p + kPage);
   munmap(p, 4 * kPage);
 }
 
@@ -103,8 +103,8 @@ TEST_F(Memory, HintIsTakenWhenFree) {
 
 TEST_F(Memory, LowAddresses) {
   COVERS("mmap");
-  void* p = mmap(nullptr, kPage, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+  void* p =
+      mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
   ASSERT_NE(p, MAP_FAILED);
   EXPECT_LT(reinterpret_cast<uintptr_t>(p), uintptr_t{1} << 32);
   munmap(p, kPage);
@@ -116,7 +116,7 @@ TEST_F(Memory, MunmapRules) {
   EXPECT_ERR(munmap(p, 0), EINVAL);
   EXPECT_ERR(munmap(p + 1, kPage), EINVAL);
   EXPECT_ERR(munmap(p, ~size_t{0}), EINVAL);
-  EXPECT_OK(munmap(p + kPage, 1));  // the length is rounded up
+  EXPECT_OK(munmap(p + kPage, 1));      // the length is rounded up
   EXPECT_OK(munmap(p + kPage, kPage));  // nothing there: fine
   p[0] = p[2 * kPage] = 1;
   EXPECT_OK(munmap(p, 3 * kPage));
@@ -404,7 +404,7 @@ TEST_F(Memory, Brk) {
     CHILD_EQ(syscall(SYS_brk, cur), reinterpret_cast<long>(cur));
     CHILD_EQ(syscall(SYS_brk, up), reinterpret_cast<long>(up));
     CHILD_EQ(up[-1], 0);
-    CHILD_EQ(syscall(SYS_brk, 1), reinterpret_cast<long>(up));   // can't: unchanged
+    CHILD_EQ(syscall(SYS_brk, 1), reinterpret_cast<long>(up));  // can't: unchanged
     CHILD_EQ(syscall(SYS_brk, -1), reinterpret_cast<long>(up));
     rlimit r{0, 0};
     CHILD_OK(setrlimit(RLIMIT_DATA, &r));
@@ -483,7 +483,7 @@ TEST_F(Memory, MemfdBasics) {
   Fd m(memfd_create("name", MFD_CLOEXEC));
   ASSERT_GE(m.get(), 0);
   EXPECT_RET(fcntl(m, F_GETFD), FD_CLOEXEC);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(m, &st));
   EXPECT_EQ(st.st_mode, S_IFREG | 0777u);
   EXPECT_EQ(st.st_size, 0);

@@ -1,4 +1,4 @@
-// uname, sysinfo, getrandom, host names, membarrier, seccomp, kcmp and other calls of one kind each.
+// uname, sysinfo, getrandom, host names, membarrier, seccomp, kcmp and other calls of one kind.
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -48,7 +48,7 @@ TEST(Misc, HostNames) {
 
 TEST(Misc, Sysinfo) {
   COVERS("sysinfo");
-  struct sysinfo s{};
+  struct sysinfo s {};
   ASSERT_OK(sysinfo(&s));
   EXPECT_GT(s.uptime, 0);
   EXPECT_GT(s.totalram, 0u);
@@ -136,8 +136,7 @@ TEST(Misc, RemovedCallsSayEnosys) {
          "set_thread_area", "get_thread_area");
   for (int nr : {SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_nfsservctl,
                  SYS_getpmsg, SYS_putpmsg, SYS_afs_syscall, SYS_tuxcall, SYS_security, SYS_vserver,
-                 SYS_epoll_ctl_old, SYS_epoll_wait_old, SYS_set_thread_area,
-                 SYS_get_thread_area}) {
+                 SYS_epoll_ctl_old, SYS_epoll_wait_old, SYS_set_thread_area, SYS_get_thread_area}) {
     EXPECT_ERR(syscall(nr, 0, 0, 0, 0, 0, 0), ENOSYS) << "number " << nr;
   }
 }

@@ -217,7 +217,8 @@ TEST_F(Mount, PivotRoot) {
   COVERS("pivot_root", "mount");
   EXPECT_CHILD([&] {
     Enter();
-    CHILD_ERR(syscall(SYS_pivot_root, P("n").c_str(), P("n").c_str()), EBUSY);  // on the root's mount
+    CHILD_ERR(syscall(SYS_pivot_root, P("n").c_str(), P("n").c_str()),
+              EBUSY);  // on the root's mount
     CHILD_OK(Do("none", "m", "tmpfs", 0));
     CHILD_OK(mkdir(P("m/old").c_str(), 0700));
     CHILD_CHECK(WriteFile(P("m/mark"), "new root"));

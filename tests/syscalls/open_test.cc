@@ -128,7 +128,7 @@ TEST_F(Open, NoFollow) {
   EXPECT_GE(ok.get(), 0);
   Fd p(O("link", O_PATH | O_NOFOLLOW));
   ASSERT_GE(p.get(), 0);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(p, &st));
   EXPECT_EQ(st.st_mode & S_IFMT, mode_t{S_IFLNK});
   char buf[16] = {};
@@ -162,7 +162,7 @@ TEST_F(Open, TmpFile) {
   COVERS("openat", "linkat");
   Fd t(open(dir_.path().c_str(), O_TMPFILE | O_RDWR, 0600));
   ASSERT_GE(t.get(), 0);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(t, &st));
   EXPECT_EQ(st.st_nlink, 0u);
   EXPECT_RET(write(t, "tmp", 3), 3);
@@ -285,8 +285,8 @@ TEST_F(Open, Openat2Basics) {
     open_how how;
     uint64_t more;
   } longer{};
-  EXPECT_OK(close(static_cast<int>(
-      syscall(SYS_openat2, AT_FDCWD, P("file").c_str(), &longer, sizeof longer))));
+  EXPECT_OK(close(
+      static_cast<int>(syscall(SYS_openat2, AT_FDCWD, P("file").c_str(), &longer, sizeof longer))));
   longer.more = 1;
   EXPECT_ERR(syscall(SYS_openat2, AT_FDCWD, P("file").c_str(), &longer, sizeof longer), E2BIG);
 }
@@ -348,7 +348,7 @@ TEST_F(Open, UnlinkedFileStaysReadable) {
   EXPECT_RET(read(f, b, 7), 7);
   EXPECT_STREQ(b, "content");
   EXPECT_RET(pwrite(f, "X", 1, 0), 1);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(f, &st));
   EXPECT_EQ(st.st_nlink, 0u);
   EXPECT_ERR(O("file", O_RDONLY), ENOENT);

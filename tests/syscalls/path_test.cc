@@ -82,8 +82,8 @@ TEST_F(PathWalk, FortyLinksAreAllowed) {
   COVERS("access", "symlink");
   ASSERT_OK(symlink("file", (dir_ / "l1").c_str()));
   for (int i = 2; i <= 41; i++) {
-    ASSERT_OK(symlink(("l" + std::to_string(i - 1)).c_str(),
-                      (dir_ / ("l" + std::to_string(i))).c_str()));
+    ASSERT_OK(
+        symlink(("l" + std::to_string(i - 1)).c_str(), (dir_ / ("l" + std::to_string(i))).c_str()));
   }
   EXPECT_OK(Access("l40"));
   EXPECT_ERR(Access("l41"), ELOOP);
@@ -105,7 +105,7 @@ TEST_F(PathWalk, LinksInTheMiddle) {
   EXPECT_ERR(Access("f/"), ENOTDIR);
   ASSERT_OK(symlink("d/", (dir_ / "slash").c_str()));
   EXPECT_OK(Access("slash"));
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(lstat((dir_ / "rel").c_str(), &st));
   EXPECT_TRUE(S_ISLNK(st.st_mode));
   EXPECT_OK(lstat((dir_ / "rel/").c_str(), &st));

@@ -157,7 +157,7 @@ TEST(PipeTest, InterruptedRead) {
   EXPECT_CHILD([] {
     int p[2];
     CHILD_OK(pipe(p));
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(30000, 30000);
@@ -171,7 +171,7 @@ TEST(PipeTest, RestartedRead) {
   EXPECT_CHILD([] {
     static int fds[2];
     CHILD_OK(pipe(fds));
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) { (void)!write(fds[1], "s", 1); };
     sa.sa_flags = SA_RESTART;
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
@@ -187,7 +187,7 @@ TEST(PipeTest, InterruptedWriteIsPartial) {
   EXPECT_CHILD([] {
     int p[2];
     CHILD_OK(pipe(p));
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(50000, 50000);
@@ -323,7 +323,7 @@ TEST_F(Fifo, OpenInterrupted) {
   COVERS("openat");
   Path();
   EXPECT_CHILD([&] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(30000, 30000);

@@ -91,7 +91,7 @@ TEST_F(PollSelect, PpollWritesBackRemainingTime) {
 TEST_F(PollSelect, InterruptedNeverRestarts) {
   COVERS("poll", "ppoll", "select", "pselect6");
   EXPECT_CHILD([&] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     sa.sa_flags = SA_RESTART;
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));

@@ -92,10 +92,11 @@ TEST(ProcFs, RootListsProcesses) {
 TEST(ProcFs, ProcessDirectory) {
   COVERS("getdents64");
   auto n = Names("/proc/self");
-  for (const char* want :
-       {"auxv", "cgroup", "cmdline", "comm", "cwd", "environ", "exe", "fd", "fdinfo", "limits",
-        "maps", "mem", "mountinfo", "mounts", "oom_score_adj", "root", "smaps", "stat", "statm",
-        "status", "task", "ns", "uid_map", "gid_map", "loginuid", "io"}) {
+  for (const char* want : {"auxv",      "cgroup", "cmdline",       "comm",   "cwd",     "environ",
+                           "exe",       "fd",     "fdinfo",        "limits", "maps",    "mem",
+                           "mountinfo", "mounts", "oom_score_adj", "root",   "smaps",   "stat",
+                           "statm",     "status", "task",          "ns",     "uid_map", "gid_map",
+                           "loginuid",  "io"}) {
     if (std::string(want) == "loginuid") continue;  // only with auditing
     EXPECT_TRUE(n.count(want)) << want;
   }
@@ -164,7 +165,7 @@ TEST(ProcFs, ExeCwdRoot) {
     CHILD_CHECK(WriteFile("here", "x"));
     CHILD_CHECK(ReadFile("/proc/self/cwd/here") == "x");
   });
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(lstat("/proc/self/exe", &st));
   EXPECT_TRUE(S_ISLNK(st.st_mode));
   EXPECT_OK(stat("/proc/self/exe", &st));
@@ -184,7 +185,7 @@ TEST(ProcFs, FdLinks) {
   ASSERT_OK(unlink((dir / "g").c_str()));
   EXPECT_EQ(Link(at(f)), (dir / "g") + " (deleted)");
   EXPECT_EQ(ReadFile(at(f)), "content");
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(lstat(at(f).c_str(), &st));
   EXPECT_EQ(st.st_mode, S_IFLNK | 0500u);
   int p[2];
@@ -234,10 +235,30 @@ TEST(ProcFs, StatusFields) {
   EXPECT_EQ(m["Uid"], uid);
   EXPECT_EQ(m["SigBlk"], "0000000000000000");
   EXPECT_EQ(m["NoNewPrivs"], "0");
-  for (const char* f : {"Umask", "FDSize", "Groups", "VmPeak", "VmSize", "VmRSS", "VmData", "VmStk",
-                        "VmExe", "VmLib", "SigQ", "SigPnd", "ShdPnd", "SigIgn", "SigCgt", "CapInh",
-                        "CapPrm", "CapEff", "CapBnd", "CapAmb", "Seccomp", "Cpus_allowed",
-                        "Cpus_allowed_list", "voluntary_ctxt_switches"}) {
+  for (const char* f : {"Umask",
+                        "FDSize",
+                        "Groups",
+                        "VmPeak",
+                        "VmSize",
+                        "VmRSS",
+                        "VmData",
+                        "VmStk",
+                        "VmExe",
+                        "VmLib",
+                        "SigQ",
+                        "SigPnd",
+                        "ShdPnd",
+                        "SigIgn",
+                        "SigCgt",
+                        "CapInh",
+                        "CapPrm",
+                        "CapEff",
+                        "CapBnd",
+                        "CapAmb",
+                        "Seccomp",
+                        "Cpus_allowed",
+                        "Cpus_allowed_list",
+                        "voluntary_ctxt_switches"}) {
     EXPECT_TRUE(m.count(f)) << f;
   }
   EXPECT_EQ(m["Umask"], "0022");
@@ -352,7 +373,7 @@ TEST(ProcFs, Maps) {
   EXPECT_EQ(m->perms, "rw-s");
   EXPECT_EQ(m->offset, "00001000");
   EXPECT_EQ(m->path, dir / "m");
-  struct stat st{};
+  struct stat st {};
   ASSERT_OK(fstat(f, &st));
   EXPECT_EQ(m->inode, std::to_string(st.st_ino));
   m = Find(v, none);
@@ -376,8 +397,8 @@ TEST(ProcFs, Maps) {
 
 TEST(ProcFs, MapsMergeNeighbours) {
   COVERS("mmap", "mprotect");
-  char* p = static_cast<char*>(
-      mmap(nullptr, 4 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* p =
+      static_cast<char*>(mmap(nullptr, 4 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   auto pieces = [&] {
     int n = 0;
     for (auto& m : Maps()) {
@@ -451,7 +472,8 @@ TEST(ProcFs, Limits) {
     CHILD_CHECK(at != std::string::npos);
     auto w = Words(s.substr(at));
     CHILD_CHECK(w[3] == "77" && w[4] == "99" && w[5] == "files");
-    CHILD_CHECK(s.find("Limit                     Soft Limit           Hard Limit           Units") == 0);
+    CHILD_CHECK(
+        s.find("Limit                     Soft Limit           Hard Limit           Units") == 0);
   });
 }
 
@@ -486,8 +508,8 @@ TEST(ProcFs, Namespaces) {
 TEST(ProcFs, SystemFiles) {
   COVERS("read");
   auto mem = Fields(ReadFile("/proc/meminfo"));
-  for (const char* f : {"MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapTotal",
-                        "SwapFree"}) {
+  for (const char* f :
+       {"MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapTotal", "SwapFree"}) {
     EXPECT_TRUE(mem.count(f)) << f;
   }
   EXPECT_GT(atol(mem["MemTotal"].c_str()), 1000);
@@ -570,7 +592,7 @@ TEST(ProcFs, IsReadOnlyWhereItMatters) {
   Fd fd(open("/proc/self/stat", O_RDONLY));
   char c;
   EXPECT_ERR(write(fd, &c, 1), EBADF);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(fd, &st));
   EXPECT_EQ(st.st_size, 0);
   EXPECT_EQ(st.st_mode, S_IFREG | 0444u);

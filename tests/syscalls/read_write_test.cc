@@ -14,12 +14,10 @@ class ReadWrite : public ::testing::Test {
     fd_.reset(open((dir_ / "f").c_str(), O_RDWR | O_CREAT | O_EXCL, 0644));
     ASSERT_GE(fd_.get(), 0);
   }
-  void Fill(const std::string& s) {
-    ASSERT_RET(pwrite(fd_, s.data(), s.size(), 0), s.size());
-  }
+  void Fill(const std::string& s) { ASSERT_RET(pwrite(fd_, s.data(), s.size(), 0), s.size()); }
   std::string Content() { return ReadFile(dir_ / "f"); }
   off_t Size() {
-    struct stat st{};
+    struct stat st {};
     EXPECT_OK(fstat(fd_, &st));
     return st.st_size;
   }
@@ -374,14 +372,14 @@ TEST_F(ReadWrite, WriteUpdatesTimesAndClearsSetuid) {
   COVERS("write", "fchmod");
   SKIP_UNLESS_ROOT();
   ASSERT_OK(fchmod(fd_, 06777));
-  struct stat before{};
+  struct stat before {};
   ASSERT_OK(fstat(fd_, &before));
   SleepMs(20);
   EXPECT_CHILD([&] {
     systest::BecomeNobody();
     CHILD_RET(write(fd_, "x", 1), 1);
   });
-  struct stat after{};
+  struct stat after {};
   ASSERT_OK(fstat(fd_, &after));
   EXPECT_EQ(after.st_mode & 07777, 0777u);
   EXPECT_GT(after.st_mtim.tv_sec * 1000000000L + after.st_mtim.tv_nsec,
@@ -392,8 +390,7 @@ TEST_F(ReadWrite, WriteUpdatesTimesAndClearsSetuid) {
 TEST_F(ReadWrite, ReadOwnMappingOfSameFile) {
   COVERS("read", "mmap");
   Fill(std::string(4096, 'q'));
-  char* p =
-      static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
+  char* p = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
   ASSERT_NE(p, MAP_FAILED);
   p[0] = 'a';
   char c = 0;

@@ -108,7 +108,7 @@ TEST(Session, OrphanedStoppedGroupIsHungUp) {
       if (child == 0) {
         static int out;
         out = p[1];
-        struct sigaction sa{};
+        struct sigaction sa {};
         sa.sa_handler = [](int s) {
           char c = s == SIGHUP ? 'H' : 'C';
           (void)!write(out, &c, 1);

@@ -31,7 +31,7 @@ void Record(int sig, siginfo_t* info, void*) {
 }
 
 void Catch(int sig, int flags = 0, std::initializer_list<int> mask = {}) {
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_sigaction = Record;
   sa.sa_flags = SA_SIGINFO | flags;
   for (int m : mask) sigaddset(&sa.sa_mask, m);
@@ -205,7 +205,7 @@ TEST_F(Signal, QueueLimit) {
 TEST_F(Signal, HandlerMaskAndNodefer) {
   COVERS("rt_sigaction", "rt_sigprocmask");
   static sigset_t inside;
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) { sigprocmask(SIG_BLOCK, nullptr, &inside); };
   sigaddset(&sa.sa_mask, SIGUSR2);
   ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
@@ -229,7 +229,7 @@ TEST_F(Signal, ResetHand) {
   Catch(SIGUSR1, SA_RESETHAND);
   raise(SIGUSR1);
   EXPECT_EQ(g_count, 1);
-  struct sigaction now{};
+  struct sigaction now {};
   ASSERT_OK(sigaction(SIGUSR1, nullptr, &now));
   EXPECT_EQ(now.sa_handler, SIG_DFL);
 }
@@ -237,7 +237,7 @@ TEST_F(Signal, ResetHand) {
 TEST_F(Signal, ActionReadBack) {
   COVERS("rt_sigaction");
   Catch(SIGUSR1, SA_RESTART | SA_NODEFER, {SIGHUP});
-  struct sigaction old{};
+  struct sigaction old {};
   ASSERT_OK(sigaction(SIGUSR1, nullptr, &old));
   EXPECT_EQ(old.sa_sigaction, Record);
   EXPECT_EQ(old.sa_flags & (SA_SIGINFO | SA_RESTART | SA_NODEFER | SA_RESETHAND),
@@ -248,7 +248,7 @@ TEST_F(Signal, ActionReadBack) {
 
 TEST_F(Signal, ActionErrors) {
   COVERS("rt_sigaction", "rt_sigprocmask", "rt_sigpending");
-  struct sigaction sa{};
+  struct sigaction sa {};
   EXPECT_ERR(sigaction(SIGKILL, &sa, nullptr), EINVAL);
   EXPECT_ERR(sigaction(SIGSTOP, &sa, nullptr), EINVAL);
   EXPECT_ERR(sigaction(0, &sa, nullptr), EINVAL);
@@ -278,9 +278,9 @@ TEST_F(Signal, KillAndStopCantBeBlocked) {
 
 TEST_F(Signal, DefaultActions) {
   COVERS("kill", "wait4");
-  for (int sig : {SIGHUP, SIGINT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
-                  SIGPROF, SIGIO, SIGSTKFLT, SIGPWR, SIGRTMIN, SIGRTMAX, SIGQUIT, SIGILL, SIGTRAP,
-                  SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS}) {
+  for (int sig : {SIGHUP,  SIGINT,  SIGPIPE,   SIGALRM, SIGTERM,  SIGUSR1,  SIGUSR2, SIGVTALRM,
+                  SIGPROF, SIGIO,   SIGSTKFLT, SIGPWR,  SIGRTMIN, SIGRTMAX, SIGQUIT, SIGILL,
+                  SIGTRAP, SIGABRT, SIGBUS,    SIGFPE,  SIGSEGV,  SIGXCPU,  SIGXFSZ, SIGSYS}) {
     int status = WaitFor(Spawn([&] {
       rlimit none{0, 0};
       setrlimit(RLIMIT_CORE, &none);
@@ -385,7 +385,7 @@ TEST_F(Signal, AlternateStack) {
   ss.ss_sp = mem.data();
   ss.ss_size = mem.size();
   ASSERT_OK(sigaltstack(&ss, nullptr));
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_flags = SA_ONSTACK;
   sa.sa_handler = [](int) {
     char here;
@@ -580,12 +580,11 @@ TEST_F(Signal, IgnoredSignalDoesntInterrupt) {
 
 TEST_F(Signal, FloatingPointStateSurvives) {
   COVERS("rt_sigreturn");
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) {
     double x = 1e300;
-    asm volatile(
-        "movsd %0,%%xmm0; movsd %0,%%xmm7; movsd %0,%%xmm15; fld1; fld1" ::"m"(x)
-        : "xmm0", "xmm7", "xmm15");
+    asm volatile("movsd %0,%%xmm0; movsd %0,%%xmm7; movsd %0,%%xmm15; fld1; fld1" ::"m"(x)
+                 : "xmm0", "xmm7", "xmm15");
   };
   ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
   double in7 = 3.25, in15 = -7.5, out7 = 0, out15 = 0, st = 0;
@@ -607,7 +606,7 @@ TEST_F(Signal, FloatingPointStateSurvives) {
 TEST_F(Signal, VectorRegistersSurvive) {
   COVERS("rt_sigreturn");
   if (!__builtin_cpu_supports("avx")) GTEST_SKIP() << "no AVX";
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) { asm volatile("vzeroall" ::: "memory"); };
   ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
   alignas(32) uint64_t in[4] = {1, 2, 3, 0x123456789abcdef}, out[4] = {};
@@ -623,7 +622,7 @@ TEST_F(Signal, VectorRegistersSurvive) {
 TEST_F(Signal, ContextHoldsRegistersAndMask) {
   COVERS("rt_sigaction", "rt_sigreturn");
   static uint64_t rbx, mask;
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_flags = SA_SIGINFO;
   sa.sa_sigaction = [](int, siginfo_t*, void* c) {
     auto* u = static_cast<ucontext_t*>(c);
@@ -676,7 +675,7 @@ TEST_F(Signal, DirectedAtAThread) {
   COVERS("tgkill", "gettid");
   static std::atomic<long> got;
   got = 0;
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) { got = syscall(SYS_gettid); };
   ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
   std::atomic<long> tid{0};
@@ -697,7 +696,7 @@ TEST_F(Signal, ProcessSignalGoesToAThreadThatTakesIt) {
   COVERS("kill", "rt_sigprocmask");
   static std::atomic<long> got;
   got = 0;
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) { got = syscall(SYS_gettid); };
   ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
   std::atomic<long> tid{0};
@@ -720,7 +719,7 @@ TEST_F(Signal, InterruptsASpinningThread) {
   COVERS("kill", "rt_sigaction");
   static volatile sig_atomic_t hit;
   hit = 0;
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = [](int) { hit = 1; };
   ASSERT_OK(sigaction(SIGALRM, &sa, nullptr));
   ualarm(20000, 0);

@@ -35,7 +35,9 @@ TEST_F(Splice, FileToPipeToFile) {
   off_t to = 2;
   EXPECT_RET(splice(r_, nullptr, out_, &to, 100, 0), 7);
   EXPECT_EQ(to, 9);
-  EXPECT_EQ(Out(), std::string("\0\0" "0123789", 9));
+  EXPECT_EQ(Out(), std::string("\0\0"
+                               "0123789",
+                               9));
 }
 
 TEST_F(Splice, PipeToPipe) {
@@ -158,7 +160,9 @@ TEST_F(Splice, CopyFileRange) {
   EXPECT_RET(copy_file_range(in_, &from, out_, &to, 4, 0), 4);
   EXPECT_EQ(from, 7);
   EXPECT_EQ(to, 5);
-  EXPECT_EQ(Out(), std::string("\0" "3456", 5));
+  EXPECT_EQ(Out(), std::string("\0"
+                               "3456",
+                               5));
   EXPECT_RET(lseek(in_, 0, SEEK_CUR), 0);
   EXPECT_RET(copy_file_range(in_, nullptr, out_, nullptr, 100, 0), 10);
   EXPECT_RET(copy_file_range(in_, nullptr, out_, nullptr, 100, 0), 0);

@@ -28,7 +28,7 @@ class Stat : public ::testing::Test {
   }
   std::string P(const char* name) { return dir_ / name; }
   struct stat Get(const char* name) {
-    struct stat st{};
+    struct stat st {};
     EXPECT_OK(lstat(P(name).c_str(), &st));
     return st;
   }
@@ -37,7 +37,8 @@ class Stat : public ::testing::Test {
 
 TEST_F(Stat, RegularFile) {
   COVERS("stat", "lstat", "fstat", "newfstatat");
-  struct stat a{}, b{}, c{};
+  struct stat a {
+  }, b{}, c{};
   ASSERT_OK(syscall(SYS_stat, P("file").c_str(), &a));
   EXPECT_EQ(a.st_mode, S_IFREG | 0644u);
   EXPECT_EQ(a.st_nlink, 1u);
@@ -90,7 +91,8 @@ TEST_F(Stat, Errors) {
 
 TEST_F(Stat, EmptyPathIsWorkingDirectory) {
   COVERS("newfstatat");
-  struct stat a{}, b{};
+  struct stat a {
+  }, b{};
   ASSERT_OK(syscall(SYS_newfstatat, AT_FDCWD, "", &a, AT_EMPTY_PATH));
   ASSERT_OK(stat(".", &b));
   EXPECT_EQ(a.st_ino, b.st_ino);
@@ -98,7 +100,7 @@ TEST_F(Stat, EmptyPathIsWorkingDirectory) {
 
 TEST_F(Stat, Statx) {
   COVERS("statx");
-  struct statx x{};
+  struct statx x {};
   ASSERT_OK(statx(AT_FDCWD, P("file").c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &x));
   EXPECT_EQ(x.stx_mask & STATX_BASIC_STATS, STATX_BASIC_STATS);
   struct stat st = Get("file");
@@ -115,9 +117,9 @@ TEST_F(Stat, Statx) {
   EXPECT_TRUE(x.stx_mask & STATX_SIZE);
   EXPECT_ERR(statx(AT_FDCWD, P("file").c_str(), 1 << 30, STATX_ALL, &x), EINVAL);
   EXPECT_ERR(statx(AT_FDCWD, P("file").c_str(), 0, 0x80000000u, &x), EINVAL);
-  EXPECT_ERR(statx(AT_FDCWD, P("file").c_str(), AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC,
-                   STATX_ALL, &x),
-             EINVAL);
+  EXPECT_ERR(
+      statx(AT_FDCWD, P("file").c_str(), AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC, STATX_ALL, &x),
+      EINVAL);
   EXPECT_ERR(statx(AT_FDCWD, P("none").c_str(), 0, STATX_ALL, &x), ENOENT);
   EXPECT_ERR(syscall(SYS_statx, AT_FDCWD, P("file").c_str(), 0, STATX_ALL, 8), EFAULT);
 }
@@ -328,7 +330,8 @@ TEST_F(Stat, DeviceNumbers) {
 
 TEST_F(Stat, Statfs) {
   COVERS("statfs", "fstatfs");
-  struct statfs a{}, b{};
+  struct statfs a {
+  }, b{};
   ASSERT_OK(statfs(dir_.path().c_str(), &a));
   EXPECT_GT(a.f_bsize, 0);
   EXPECT_EQ(a.f_namelen, 255);
@@ -347,10 +350,10 @@ TEST_F(Stat, PipeAndSocketAndDevice) {
   COVERS("fstat");
   int p[2];
   ASSERT_OK(pipe(p));
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(p[0], &st));
   EXPECT_EQ(st.st_mode, S_IFIFO | 0600u);
-  struct stat other{};
+  struct stat other {};
   EXPECT_OK(fstat(p[1], &other));
   EXPECT_EQ(st.st_ino, other.st_ino);
   close(p[0]);

@@ -12,15 +12,15 @@ TEST(Dev, NumbersAndModes) {
   const struct {
     const char* path;
     unsigned major, minor;
-  } table[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5}, {"/dev/full", 1, 7},
+  } table[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
                {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
   for (auto& t : table) {
-    struct stat st{};
+    struct stat st {};
     ASSERT_OK(stat(t.path, &st)) << t.path;
     EXPECT_EQ(st.st_mode, S_IFCHR | 0666u) << t.path;
     EXPECT_EQ(st.st_rdev, makedev(t.major, t.minor)) << t.path;
   }
-  struct stat st{};
+  struct stat st {};
   ASSERT_OK(stat("/dev/ptmx", &st));
   EXPECT_TRUE(S_ISCHR(st.st_mode));
 }
@@ -104,7 +104,7 @@ TEST(Dev, OpenThroughDevFd) {
 
 TEST(Dev, SharedMemoryDirectory) {
   COVERS("openat", "mmap");
-  struct stat st{};
+  struct stat st {};
   ASSERT_OK(stat("/dev/shm", &st));
   EXPECT_TRUE(S_ISDIR(st.st_mode));
   std::string name = "/moat-test-" + std::to_string(getpid());
@@ -136,7 +136,7 @@ TEST(Sys, CpuLists) {
 
 TEST(Sys, CantBeChanged) {
   COVERS("openat", "mkdir");
-  struct stat st{};
+  struct stat st {};
   ASSERT_OK(stat("/sys", &st));
   EXPECT_TRUE(S_ISDIR(st.st_mode));
   EXPECT_EQ(mkdir("/sys/new", 0700), -1);

@@ -42,14 +42,13 @@ void RecordCalls(std::initializer_list<const char*> calls) {
 
 ::testing::AssertionResult CheckError(const char* text, const Outcome& o, int want) {
   if (o.value == -1 && o.error == want) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure() << text << "\n  " << Describe(o)
-                                       << "\n  want it to fail with " << ErrnoText(want);
+  return ::testing::AssertionFailure()
+         << text << "\n  " << Describe(o) << "\n  want it to fail with " << ErrnoText(want);
 }
 
 ::testing::AssertionResult CheckValue(const char* text, const Outcome& o, long long want) {
   if (o.value == want) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure()
-         << text << "\n  " << Describe(o) << "\n  want " << want;
+  return ::testing::AssertionFailure() << text << "\n  " << Describe(o) << "\n  want " << want;
 }
 
 ::testing::AssertionResult CheckChild(const std::string& problem) {
@@ -143,7 +142,8 @@ std::string InChild(const std::function<void()>& f) {
 
 void ChildFail(const char* file, int line, const std::string& what) {
   const char* base = strrchr(file, '/');
-  std::string s = std::string(base ? base + 1 : file) + ":" + std::to_string(line) + ": " + what + "\n";
+  std::string s =
+      std::string(base ? base + 1 : file) + ":" + std::to_string(line) + ": " + what + "\n";
   int fd = g_report_fd >= 0 ? g_report_fd : 2;
   ssize_t n = write(fd, s.data(), s.size());
   (void)n;
@@ -163,8 +163,7 @@ void ChildErr(const char* file, int line, const char* text, const Outcome& o, in
 
 void ChildRet(const char* file, int line, const char* text, const Outcome& o, long long want) {
   if (o.value != want) {
-    ChildFail(file, line,
-              std::string(text) + " " + Describe(o) + ", want " + std::to_string(want));
+    ChildFail(file, line, std::string(text) + " " + Describe(o) + ", want " + std::to_string(want));
   }
 }
 

@@ -116,25 +116,24 @@ std::string ReadAllFd(int fd);                  // until end of file or error
 // check that failed, an exit status, a signal. The child must never use gtest's assertions.
 std::string InChild(const std::function<void()>& f);
 ::testing::AssertionResult CheckChild(const std::string& problem);
-#define EXPECT_CHILD(...)                                         \
-  GTEST_ASSERT_(::systest::CheckChild(::systest::InChild(__VA_ARGS__)), \
-                GTEST_NONFATAL_FAILURE_)
+#define EXPECT_CHILD(...) \
+  GTEST_ASSERT_(::systest::CheckChild(::systest::InChild(__VA_ARGS__)), GTEST_NONFATAL_FAILURE_)
 
 // Forks; the child runs F and exits with its result. Returns the child's pid.
 pid_t Spawn(const std::function<int()>& f);
 // Waits for the child and returns its wait status, -1 on an error.
 int WaitFor(pid_t pid);
-#define EXPECT_EXIT_STATUS(status, code)                                     \
-  do {                                                                       \
-    int systest_status = (status);                                           \
-    EXPECT_TRUE(WIFEXITED(systest_status)) << std::hex << systest_status;    \
+#define EXPECT_EXIT_STATUS(status, code)                                        \
+  do {                                                                          \
+    int systest_status = (status);                                              \
+    EXPECT_TRUE(WIFEXITED(systest_status)) << std::hex << systest_status;       \
     EXPECT_EQ(WEXITSTATUS(systest_status), code) << std::hex << systest_status; \
   } while (0)
-#define EXPECT_KILLED_BY(status, sig)                                        \
-  do {                                                                       \
-    int systest_status = (status);                                           \
-    EXPECT_TRUE(WIFSIGNALED(systest_status)) << std::hex << systest_status;  \
-    EXPECT_EQ(WTERMSIG(systest_status), sig) << std::hex << systest_status;  \
+#define EXPECT_KILLED_BY(status, sig)                                       \
+  do {                                                                      \
+    int systest_status = (status);                                          \
+    EXPECT_TRUE(WIFSIGNALED(systest_status)) << std::hex << systest_status; \
+    EXPECT_EQ(WTERMSIG(systest_status), sig) << std::hex << systest_status; \
   } while (0)
 
 // Reports a failed check from a child (also from a grand-child) and ends the calling process.
@@ -144,13 +143,13 @@ void ChildErr(const char* file, int line, const char* text, const Outcome& o, in
 void ChildRet(const char* file, int line, const char* text, const Outcome& o, long long want);
 #define CHILD_CHECK(cond) \
   ((cond) ? (void)0 : ::systest::ChildFail(__FILE__, __LINE__, "not true: " #cond))
-#define CHILD_EQ(a, b)                                                                        \
-  do {                                                                                        \
-    long long systest_a = ::systest::ToValue(a), systest_b = ::systest::ToValue(b);           \
-    if (systest_a != systest_b)                                                               \
-      ::systest::ChildFail(__FILE__, __LINE__,                                                \
-                           std::string(#a " is ") + std::to_string(systest_a) + ", want " #b \
-                                                            " = " + std::to_string(systest_b)); \
+#define CHILD_EQ(a, b)                                                              \
+  do {                                                                              \
+    long long systest_a = ::systest::ToValue(a), systest_b = ::systest::ToValue(b); \
+    if (systest_a != systest_b)                                                     \
+      ::systest::ChildFail(__FILE__, __LINE__,                                      \
+                           std::string(#a " is ") + std::to_string(systest_a) +     \
+                               ", want " #b " = " + std::to_string(systest_b));     \
   } while (0)
 #define CHILD_OK(expr) ::systest::ChildOk(__FILE__, __LINE__, #expr, SYSTEST_RUN(expr))
 #define CHILD_ERR(expr, want) \

@@ -63,7 +63,8 @@ TEST(FutexTest, Errors) {
 }
 
 struct Waiters {
-  explicit Waiters(int n, std::atomic<uint32_t>* w, int op = FUTEX_WAIT_PRIVATE, uint32_t bits = 0) {
+  explicit Waiters(int n, std::atomic<uint32_t>* w, int op = FUTEX_WAIT_PRIVATE,
+                   uint32_t bits = 0) {
     for (int i = 0; i < n; i++) {
       threads.emplace_back([=, this] {
         ready++;
@@ -164,7 +165,7 @@ TEST(FutexTest, SharedThroughAFile) {
 TEST(FutexTest, InterruptedBySignal) {
   COVERS("futex");
   EXPECT_CHILD([] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(20000, 0);

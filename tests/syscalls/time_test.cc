@@ -126,7 +126,7 @@ TEST(Sleep, AbsoluteSleep) {
 TEST(Sleep, InterruptedTellsTheRest) {
   COVERS("clock_nanosleep", "nanosleep");
   EXPECT_CHILD([] {
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
     ualarm(20000, 0);
@@ -303,7 +303,7 @@ TEST(PosixTimer, ThreadDirected) {
   COVERS("timer_create");
   EXPECT_CHILD([] {
     static volatile long got;
-    struct sigaction sa{};
+    struct sigaction sa {};
     sa.sa_handler = [](int) { got = syscall(SYS_gettid); };
     CHILD_OK(sigaction(SIGUSR1, &sa, nullptr));
     long tid = 0;

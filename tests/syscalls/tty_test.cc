@@ -54,7 +54,9 @@ class Tty : public ::testing::Test {
     }
     return s;
   }
-  static void Write(int fd, const std::string& s) { EXPECT_RET(write(fd, s.data(), s.size()), s.size()); }
+  static void Write(int fd, const std::string& s) {
+    EXPECT_RET(write(fd, s.data(), s.size()), s.size());
+  }
   // The child: a session leader with the slave as its terminal.
   void TakeTerminal() {
     CHILD_OK(setsid());
@@ -66,7 +68,7 @@ class Tty : public ::testing::Test {
 
 TEST_F(Tty, Identity) {
   COVERS("openat", "ioctl", "fstat");
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(slave_, &st));
   EXPECT_TRUE(S_ISCHR(st.st_mode));
   EXPECT_EQ(major(st.st_rdev), 136u);
@@ -138,7 +140,9 @@ TEST_F(Tty, ShortReadsOfALine) {
 TEST_F(Tty, LineEditing) {
   COVERS("read");
   Set(0, ECHO);
-  Write(master_, "abX\x7f" "c\n");
+  Write(master_,
+        "abX\x7f"
+        "c\n");
   EXPECT_EQ(Read(slave_), "abc\n");
   Write(master_, "gone\x15kept\n");
   EXPECT_EQ(Read(slave_), "kept\n");
@@ -445,7 +449,7 @@ TEST_F(Tty, SessionLeaderExitHangsUp) {
     if (leader == 0) {
       TakeTerminal();
       if (fork() == 0) {
-        struct sigaction sa{};
+        struct sigaction sa {};
         static int out;
         out = p[1];
         sa.sa_handler = [](int) {

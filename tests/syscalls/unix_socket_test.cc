@@ -20,8 +20,7 @@ sockaddr_un Name(const std::string& path) {
   return a;
 }
 socklen_t NameLen(const std::string& path) {
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
-                                (path[0] ? 1 : 0));
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (path[0] ? 1 : 0));
 }
 int Bind(int fd, const std::string& path) {
   sockaddr_un a = Name(path);
@@ -67,7 +66,7 @@ TEST_F(UnixSocket, Create) {
   int v[2];
   EXPECT_ERR(socketpair(AF_UNIX, SOCK_STREAM, 0, reinterpret_cast<int*>(8)), EFAULT);
   EXPECT_ERR(socketpair(AF_UNIX, 99, 0, v), EINVAL);
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(fstat(s, &st));
   EXPECT_EQ(st.st_mode, S_IFSOCK | 0777u);
 }
@@ -114,7 +113,7 @@ TEST_F(UnixSocket, CloseWithUnreadDataResetsPeer) {
 TEST_F(UnixSocket, ConnectAcceptByPath) {
   COVERS("bind", "listen", "connect", "accept", "accept4", "getsockname", "getpeername");
   Fd l = Listen(P("s"));
-  struct stat st{};
+  struct stat st {};
   EXPECT_OK(stat(P("s").c_str(), &st));
   EXPECT_EQ(st.st_mode, S_IFSOCK | 0755u);
   Fd c(socket(AF_UNIX, SOCK_STREAM, 0));
