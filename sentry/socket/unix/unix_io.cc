@@ -209,8 +209,8 @@ base::Result<uint64_t> UnixSocket::ReceiveStream(IoBuffer& dst, RecvArgs& args) 
   base::Ref<UnixEnd> peer;
   uint64_t done = 0;
   {
-    base::MutexLock lock(end_->mu_);
     UnixEnd& e = *end_;
+    base::MutexLock lock(e.mu_);
     if (e.state_ != UnixEnd::State::kConnected) return abi::Errno::kEINVAL;
     if (e.stream_.empty()) {
       if (e.error_ != 0) return static_cast<abi::Errno>(std::exchange(e.error_, 0));
@@ -271,8 +271,8 @@ base::Result<uint64_t> UnixSocket::ReceivePacket(IoBuffer& dst, RecvArgs& args) 
   UnixEnd::Packet p;
   uint64_t put, n;
   {
-    base::MutexLock lock(end_->mu_);
     UnixEnd& e = *end_;
+    base::MutexLock lock(e.mu_);
     if (e.connected_type() && e.state_ != UnixEnd::State::kConnected) {
       return abi::Errno::kENOTCONN;
     }

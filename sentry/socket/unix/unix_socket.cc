@@ -109,10 +109,11 @@ void UnixEnd::Close() {
       base::MutexLock lock(e->mu_);
       client = e->peer_;
     }
+    if (client) {
+      base::MutexLock lock(client->mu_);
+      client->error_ = static_cast<int32_t>(abi::Errno::kECONNRESET);
+    }
     e->Close();
-    if (!client) continue;
-    base::MutexLock lock(client->mu_);
-    client->error_ = static_cast<int32_t>(abi::Errno::kECONNRESET);
   }
 }
 
@@ -260,8 +261,8 @@ base::Result<base::Ref<UnixEnd>> UnixSocket::Resolve(Task& task, const SockAddr&
 
 base::Result<void> UnixSocket::TryConnect(Task& task, UnixEnd& server) {
   if (&server == end_.get()) return abi::Errno::kECONNREFUSED;
-  base::MutexLock2 lock(end_->mu_, server.mu_);
   UnixEnd& self = *end_;
+  base::MutexLock2 lock(self.mu_, server.mu_);
   if (self.state_ == UnixEnd::State::kListening) return abi::Errno::kEINVAL;
   if (self.state_ == UnixEnd::State::kConnected) return abi::Errno::kEISCONN;
   if (server.dead_ || server.state_ != UnixEnd::State::kListening || server.no_receive_) {
@@ -270,16 +271,14 @@ base::Result<void> UnixSocket::TryConnect(Task& task, UnixEnd& server) {
   // unix_recvq_full().
   if (server.pending_.size() > server.backlog_) return abi::Errno::kEAGAIN;
   auto e = base::MakeRef<UnixEnd>(type());
-  {
-    base::Mutex<base::LockClass::kSocket>& fresh = e->mu_;
-    fresh.Lock(true);
-    e->state_ = UnixEnd::State::kConnected;
-    e->peer_ = end_;
-    e->name_ = server.name_;
-    e->own_creds_ = server.own_creds_;
-    e->peer_creds_ = CredsOf(task);
-    fresh.Unlock(true);
-  }
+  UnixEnd& fresh = *e;  // nobody else knows it yet
+  fresh.mu_.Lock(true);
+  fresh.state_ = UnixEnd::State::kConnected;
+  fresh.peer_ = end_;
+  fresh.name_ = server.name_;
+  fresh.own_creds_ = server.own_creds_;
+  fresh.peer_creds_ = CredsOf(task);
+  fresh.mu_.Unlock(true);
   self.state_ = UnixEnd::State::kConnected;
   self.peer_ = e;
   self.own_creds_ = CredsOf(task);
@@ -374,8 +373,8 @@ uint32_t UnixSocket::Poll() {
   base::Ref<UnixEnd> peer;
   uint32_t m = 0;
   {
-    base::MutexLock lock(end_->mu_);
     UnixEnd& e = *end_;
+    base::MutexLock lock(e.mu_);
     if (e.error_ != 0) m |= abi::kEPOLLERR;
     if (e.no_receive_ && e.no_send_) m |= abi::kEPOLLHUP;
     if (e.no_receive_) m |= abi::kEPOLLRDHUP | kReadable;
