@@ -74,6 +74,12 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
   return {};
 }
 
+// sock_intr_errno(): a wait with a time limit is not restarted.
+base::Error InterruptedWait(base::Error e, int64_t deadline) {
+  if (e == base::Error(base::Restart::kSys) && deadline != kNoDeadline) return abi::Errno::kEINTR;
+  return e;
+}
+
 // Sends all of src, waiting as the socket's mode and flags say.
 SyscallResult SendAll(Task& task, Socket& s, IoBuffer& src, Socket::SendArgs& args) {
   const bool nonblock = s.nonblocking() || (args.flags & abi::kMSG_DONTWAIT) != 0;
@@ -95,7 +101,7 @@ SyscallResult SendAll(Task& task, Socket& s, IoBuffer& src, Socket::SendArgs& ar
       s.type() != abi::kSOCK_DGRAM) {
     RaiseSigpipe(task);
   }
-  if (!r.ok() && done == 0) return r.error();
+  if (!r.ok() && done == 0) return InterruptedWait(r.error(), deadline);
   return done;
 }
 
@@ -104,7 +110,8 @@ base::Result<uint64_t> ReceiveSome(Task& task, Socket& s, IoBuffer& dst, Socket:
   const int64_t deadline = nonblock ? 0 : s.WaitDeadline(false);
   auto op = [&] { return s.Receive(&task, dst, args); };
   base::Result<uint64_t> r = task.BlockOn(s, abi::kEPOLLIN, nonblock, op, deadline);
-  if (!r.ok() || s.type() != abi::kSOCK_STREAM || (args.flags & abi::kMSG_PEEK) != 0) return r;
+  if (!r.ok()) return InterruptedWait(r.error(), deadline);
+  if (s.type() != abi::kSOCK_STREAM || (args.flags & abi::kMSG_PEEK) != 0) return r;
   // MSG_WAITALL goes on until the buffer is full; without it a stream gives what is there.
   uint64_t done = *r;
   while (dst.remaining() > 0 && *r > 0 && !args.boundary && !dst.faulted()) {
