@@ -9,6 +9,7 @@
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/ipc/ipc.h"
+#include "sentry/socket/unix/unix_socket.h"
 #include "syscalls/abi/mount.h"
 
 namespace runsc {
@@ -95,6 +96,8 @@ base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, 
 void InstallFileSystems() {
   Vfs::SetFsTypes(kTypes);
   Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
+  static const sentry::SocketFamily families[] = {sentry::kUnixFamily};
+  sentry::SetSocketFamilies(families);
   sentry::proc::SetTerminalFacts([](sentry::Session& session) {
     sentry::proc::TerminalFacts f;
     int32_t dev = 0;

@@ -76,6 +76,9 @@ class File : public base::RefCounted {
   // notification.
   virtual void WillWait(uint32_t mask) {}
 
+  // When a blocking read or write that starts now gives up with EAGAIN (SO_RCVTIMEO).
+  virtual int64_t WaitDeadline(bool write) { return INT64_MAX; }
+
   // Moves the position (takes pos_mu) and returns it. The default serves regular files by Getattr's
   // size. SEEK_DATA/SEEK_HOLE may be answered as one extent.
   virtual base::Result<uint64_t> Seek(int64_t offset, int whence);

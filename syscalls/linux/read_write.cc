@@ -35,7 +35,8 @@ base::Result<uint64_t> ReadFile(Task& task, File& f, IoBuffer& dst, At at, uint3
     return f.Read(dst, &at.offset, rwf);
   };
   const bool nonblock = f.nonblocking() || (rwf & abi::kRWF_NOWAIT) != 0;
-  base::Result<uint64_t> r = task.BlockOn(f, abi::kEPOLLIN, nonblock, op);
+  base::Result<uint64_t> r = task.BlockOn(f, abi::kEPOLLIN, nonblock, op,
+                                          nonblock ? 0 : f.WaitDeadline(false));
   if (r.ok() && *r > 0) NotifyFile(f, abi::kIN_ACCESS);
   if (r.is(abi::Errno::kEINVAL) && f.attr_inode().is_dir()) return abi::Errno::kEISDIR;
   return r;
@@ -86,12 +87,13 @@ base::Result<uint64_t> WriteFile(Task& task, File& f, IoBuffer& src, At at, uint
       return f.Write(src, &at.offset, rwf);
     };
     const bool nonblock = f.nonblocking() || (rwf & abi::kRWF_NOWAIT) != 0;
-    r = task.BlockOn(f, abi::kEPOLLOUT, nonblock, op);
+    const int64_t deadline = nonblock ? 0 : f.WaitDeadline(true);
+    r = task.BlockOn(f, abi::kEPOLLOUT, nonblock, op, deadline);
     // A blocking write to a stream goes on until all is taken or a signal comes.
     const bool stream = type == abi::kS_IFIFO || type == abi::kS_IFSOCK || type == abi::kS_IFCHR;
     if (stream && !nonblock && r.ok()) {
       while (*r > 0 && src.remaining() > 0 && !src.faulted()) {
-        base::Result<uint64_t> more = task.BlockOn(f, abi::kEPOLLOUT, false, op);
+        base::Result<uint64_t> more = task.BlockOn(f, abi::kEPOLLOUT, false, op, deadline);
         if (more.is(abi::Errno::kEPIPE)) RaiseSigpipe(task);
         if (!more.ok() || *more == 0) break;
         *r += *more;

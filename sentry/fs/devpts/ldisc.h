@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "sentry/fs/devpts/byte_queue.h"
+#include "sentry/mm/byte_queue.h"
 #include "sentry/mm/io_buffer.h"
 #include "syscalls/abi/termios.h"
 

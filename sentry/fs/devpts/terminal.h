@@ -6,7 +6,7 @@
 #include <string>
 
 #include "platform/base/mutex.h"
-#include "sentry/fs/devpts/byte_queue.h"
+#include "sentry/mm/byte_queue.h"
 #include "sentry/fs/devpts/ldisc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/time/timer.h"

@@ -26,6 +26,21 @@ class ByteQueue {
       size_ += k, p += k, n -= k;
     }
   }
+  // Room for n more bytes behind the last; the part of it that lies together. commit() makes bytes
+  // written there count.
+  uint8_t* tail(size_t n, size_t* contiguous) {
+    if (size_ + n > cap_) Grow(size_ + n);
+    size_t at = (head_ + size_) & (cap_ - 1);
+    *contiguous = std::min(n, cap_ - at);
+    return &data_[at];
+  }
+  void commit(size_t n) { size_ += n; }
+  // The bytes from offset on that lie together.
+  const uint8_t* at(size_t offset, size_t* contiguous) const {
+    size_t i = (head_ + offset) & (cap_ - 1);
+    *contiguous = std::min(size_ - offset, cap_ - i);
+    return &data_[i];
+  }
   // The bytes at the front that lie together.
   const uint8_t* front() const { return &data_[head_]; }
   size_t front_size() const { return std::min(size_, cap_ - head_); }

@@ -1,0 +1,218 @@
+#include "sentry/socket/socket.h"
+
+#include <algorithm>
+
+#include "sentry/time/clock.h"
+#include "syscalls/abi/capability.h"
+#include "syscalls/abi/time.h"
+
+namespace sentry {
+
+namespace {
+
+std::span<const SocketFamily> families;
+
+constexpr uint32_t kMaxBuffer = 212992;             // net.core.wmem_max
+constexpr uint32_t kMinSend = 4608, kMinReceive = 2304;
+
+template <typename T>
+base::Result<uint32_t> Give(std::span<uint8_t> out, const T& v) {
+  uint32_t n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
+  memcpy(out.data(), &v, n);
+  return n;
+}
+
+}  // namespace
+
+void SetSocketFamilies(std::span<const SocketFamily> f) { families = f; }
+
+const SocketFamily* FindSocketFamily(int32_t family) {
+  for (const SocketFamily& f : families) {
+    if (f.family == family) return &f;
+  }
+  return nullptr;
+}
+
+Socket::Socket(int32_t family, int32_t type, int32_t protocol, uint32_t flags)
+    : File(Path{}, Vfs::NewAnonInode(abi::kS_IFSOCK | 0777),
+           abi::kO_RDWR | (flags & abi::kO_NONBLOCK)),
+      family_(family),
+      type_(type),
+      protocol_(protocol) {}
+
+int64_t Socket::WaitDeadline(bool write) {
+  int64_t ns = (write ? send_timeout_ : receive_timeout_).load(std::memory_order_relaxed);
+  if (ns == 0) return kNoDeadline;
+  int64_t now = HostClock().Monotonic();
+  return ns >= kNoDeadline - now ? kNoDeadline : now + ns;
+}
+
+base::Result<uint64_t> Socket::Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) {
+  RecvArgs args;
+  return Receive(Task::Current(), dst, args);
+}
+
+base::Result<uint64_t> Socket::Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) {
+  SendArgs args;
+  return Send(Task::Current(), src, args);
+}
+
+std::string Socket::description() { return "socket:[" + std::to_string(inode()->ino()) + "]"; }
+
+base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
+                                     std::span<const uint8_t> value) {
+  if (level != abi::kSOL_SOCKET) return SetFamilyOption(task, level, name, value);
+  if (value.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
+  int32_t v;
+  memcpy(&v, value.data(), sizeof v);
+  const bool admin = task.creds().Has(abi::kCAP_NET_ADMIN);
+  switch (name) {
+    case abi::kSO_REUSEADDR:
+    case abi::kSO_REUSEPORT:
+    case abi::kSO_KEEPALIVE:
+    case abi::kSO_BROADCAST:
+    case abi::kSO_OOBINLINE:
+    case abi::kSO_DONTROUTE:
+    case abi::kSO_TIMESTAMP:
+    case abi::kSO_TIMESTAMPNS:
+    case abi::kSO_RXQ_OVFL:
+    case abi::kSO_NO_CHECK: {
+      uint64_t bit = uint64_t{1} << name;
+      if (v != 0) {
+        flags_on_.fetch_or(bit);
+      } else {
+        flags_on_.fetch_and(~bit);
+      }
+      return {};
+    }
+    case abi::kSO_DEBUG:
+      if (v != 0 && !admin) return abi::Errno::kEACCES;
+      return {};
+    case abi::kSO_PASSCRED:
+      pass_creds_.store(v != 0);
+      OnPassCreds(v != 0);
+      return {};
+    case abi::kSO_SNDBUFFORCE:
+    case abi::kSO_RCVBUFFORCE:
+      if (!admin) return abi::Errno::kEPERM;
+      [[fallthrough]];
+    case abi::kSO_SNDBUF:
+    case abi::kSO_RCVBUF: {
+      // __sock_set_rcvbuf(): doubled for bookkeeping; a negative or huge value is cut.
+      bool send = name == abi::kSO_SNDBUF || name == abi::kSO_SNDBUFFORCE;
+      bool force = name == abi::kSO_SNDBUFFORCE || name == abi::kSO_RCVBUFFORCE;
+      constexpr uint32_t kForceMax = 16 * kMaxBuffer;
+      uint32_t n = force && v < 0 ? 0 : static_cast<uint32_t>(v);
+      n = std::min(n, force ? kForceMax : kMaxBuffer) * 2;
+      n = std::max(n, send ? kMinSend : kMinReceive);
+      (send ? send_buffer_ : receive_buffer_).store(n);
+      OnBufferSize(send, n);
+      return {};
+    }
+    case abi::kSO_PRIORITY:
+      if ((v < 0 || v > 6) && !admin) return abi::Errno::kEPERM;
+      priority_.store(v);
+      return {};
+    case abi::kSO_MARK:
+      if (!admin) return abi::Errno::kEPERM;
+      mark_.store(v);
+      return {};
+    case abi::kSO_RCVLOWAT:
+      receive_low_.store(v < 0 ? INT32_MAX : std::max(v, 1));
+      return {};
+    case abi::kSO_LINGER: {
+      abi::Linger l;
+      if (value.size() < sizeof l) return abi::Errno::kEINVAL;
+      memcpy(&l, value.data(), sizeof l);
+      linger_on_.store(l.onoff != 0);
+      if (l.onoff != 0) linger_.store(l.linger);
+      return {};
+    }
+    case abi::kSO_RCVTIMEO:
+    case abi::kSO_SNDTIMEO:
+    case abi::kSO_RCVTIMEO_NEW:
+    case abi::kSO_SNDTIMEO_NEW: {
+      abi::Timeval tv;
+      if (value.size() < sizeof tv) return abi::Errno::kEINVAL;
+      memcpy(&tv, value.data(), sizeof tv);
+      if (tv.usec < 0 || tv.usec >= 1000000) return abi::Errno::kEDOM;
+      int64_t ns = 0;
+      if (tv.sec >= INT64_MAX / abi::kNsPerSec - 1) {
+        ns = INT64_MAX;
+      } else if (tv.sec >= 0) {
+        ns = tv.sec * abi::kNsPerSec + tv.usec * 1000;
+      } else {
+        ns = 1;  // a negative time is no wait at all
+      }
+      bool receive = name == abi::kSO_RCVTIMEO || name == abi::kSO_RCVTIMEO_NEW;
+      (receive ? receive_timeout_ : send_timeout_).store(ns);
+      return {};
+    }
+    default:
+      return SetFamilyOption(task, level, name, value);
+  }
+}
+
+base::Result<uint32_t> Socket::GetOption(Task& task, int32_t level, int32_t name,
+                                         std::span<uint8_t> out) {
+  if (level != abi::kSOL_SOCKET) return GetFamilyOption(task, level, name, out);
+  switch (name) {
+    case abi::kSO_REUSEADDR:
+    case abi::kSO_REUSEPORT:
+    case abi::kSO_KEEPALIVE:
+    case abi::kSO_BROADCAST:
+    case abi::kSO_OOBINLINE:
+    case abi::kSO_DONTROUTE:
+    case abi::kSO_TIMESTAMP:
+    case abi::kSO_TIMESTAMPNS:
+    case abi::kSO_RXQ_OVFL:
+    case abi::kSO_NO_CHECK:
+      return Give(out, static_cast<int32_t>(flags_on_.load() >> name & 1));
+    case abi::kSO_DEBUG:
+      return Give(out, int32_t{0});
+    case abi::kSO_PASSCRED:
+      return Give(out, static_cast<int32_t>(pass_creds()));
+    case abi::kSO_SNDBUF:
+      return Give(out, static_cast<int32_t>(send_buffer_.load()));
+    case abi::kSO_RCVBUF:
+      return Give(out, static_cast<int32_t>(receive_buffer_.load()));
+    case abi::kSO_TYPE:
+      return Give(out, type_);
+    case abi::kSO_DOMAIN:
+      return Give(out, family_);
+    case abi::kSO_PROTOCOL:
+      return Give(out, protocol_);
+    case abi::kSO_ERROR:
+      return Give(out, TakeError());
+    case abi::kSO_ACCEPTCONN:
+      return Give(out, static_cast<int32_t>(listening()));
+    case abi::kSO_PRIORITY:
+      return Give(out, priority_.load());
+    case abi::kSO_MARK:
+      return Give(out, mark_.load());
+    case abi::kSO_RCVLOWAT:
+      return Give(out, receive_low_.load());
+    case abi::kSO_SNDLOWAT:
+      return Give(out, int32_t{1});
+    case abi::kSO_LINGER:
+      return Give(out, abi::Linger{linger_on_.load(), linger_.load()});
+    case abi::kSO_RCVTIMEO:
+    case abi::kSO_SNDTIMEO:
+    case abi::kSO_RCVTIMEO_NEW:
+    case abi::kSO_SNDTIMEO_NEW: {
+      bool receive = name == abi::kSO_RCVTIMEO || name == abi::kSO_RCVTIMEO_NEW;
+      int64_t ns = (receive ? receive_timeout_ : send_timeout_).load();
+      return Give(out, abi::Timeval{ns / abi::kNsPerSec, ns % abi::kNsPerSec / 1000});
+    }
+    case abi::kSO_PEERNAME: {
+      SockAddr a = TRY(PeerName());
+      if (a.len < out.size()) return abi::Errno::kEINVAL;
+      memcpy(out.data(), a.bytes.data(), out.size());
+      return static_cast<uint32_t>(out.size());
+    }
+    default:
+      return GetFamilyOption(task, level, name, out);
+  }
+}
+
+}  // namespace sentry
