@@ -1,5 +1,6 @@
 // clone(2), unshare(2): kernel/fork.c.
 #include "platform/host/thread.h"
+#include "sentry/kernel/cpu_limit.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/released.h"
@@ -320,6 +321,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
     TaskGone();
     return abi::Errno::kEAGAIN;
   }
+  if (!thread) CpuLimit::Watch(*g);
   if (vfork) {
     Parker::Entry entry(t.parker_);
     vfork->queue.Add(&entry, abi::kEPOLLIN);

@@ -86,11 +86,13 @@ void Kernel::ExitTask(Task& t) {
   t.final_sys_ns_ = cpu.sys;
   t.host_tid_.store(0, std::memory_order_relaxed);
   std::unique_ptr<PosixTimers> timers;
+  std::unique_ptr<Timer> cpu_limit;
   Released released;
   base::MutexLock l(tree_mu);
   if (g.live == 1) {
     base::MutexLock s(g.signal_mu);
     timers = std::move(g.timers);
+    cpu_limit = std::move(g.cpu_limit);
   }
   ExitNotify(t, &released);
 }
@@ -163,7 +165,8 @@ void Kernel::ExitNotify(Task& t, Released* out) {
     if (&t != g.leader) g.tasks.erase(std::find(g.tasks.begin(), g.tasks.end(), &t));
     execing = g.exec_task;
     if (g.live == 0) {
-      g.exit_status = g.group_exiting ? g.group_exit_status : g.leader->exit_status_;
+      // synchronize_group_exit(): without a group exit the last task's status counts.
+      g.exit_status = g.group_exiting ? g.group_exit_status : t.exit_status_;
       g.pending.Discard(~SignalSet{0});
     }
   }
@@ -211,6 +214,7 @@ void Kernel::Reparent(ThreadGroup& dying, Released* out) {
   for (base::Ref<ThreadGroup>& c : children) {
     c->parent = heir;
     c->parent_thread = nullptr;
+    c->adopted = heir == root_pid_ns_->init_;
     // reparent_leader().
     c->exit_signal = abi::kSIGCHLD;
     ThreadGroup* child = c.get();
@@ -227,7 +231,9 @@ void Kernel::Reparent(ThreadGroup& dying, Released* out) {
 bool Kernel::IsOrphaned(const ProcessGroup& p, const ThreadGroup* ignored) {
   // will_become_orphaned_pgrp().
   for (const ThreadGroup* m : p.members) {
-    if (m == ignored || m->zombie || m->parent == nullptr || !m->parent->pgrp) continue;
+    if (m == ignored || m->zombie || m->adopted || m->parent == nullptr || !m->parent->pgrp) {
+      continue;
+    }
     const ProcessGroup& up = *m->parent->pgrp;
     if (&up != &p && up.session() == p.session()) return false;
   }
@@ -336,8 +342,10 @@ void Kernel::Reap(ThreadGroup& g, Released* out) {
   if (leader->pid_ns_->init_ == &g) leader->pid_ns_->init_ = nullptr;
   ForgetIds(*leader, out);
   {
+    // Late senders (timers, pidfds) find nobody.
     base::MutexLock s(g.signal_mu);
     g.tasks.clear();
+    g.leader = nullptr;
   }
   LeavePgrp(g, out);
   if (g.parent != nullptr) {

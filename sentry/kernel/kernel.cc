@@ -5,6 +5,7 @@
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/host/thread.h"
+#include "sentry/kernel/cpu_limit.h"
 #include "sentry/kernel/exec_creds.h"
 #include "sentry/kernel/released.h"
 #include "sentry/kernel/signal_ops.h"
@@ -87,6 +88,7 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
     TaskGone();
     return abi::Errno::kEAGAIN;
   }
+  CpuLimit::Watch(*g);
   return g;
 }
 

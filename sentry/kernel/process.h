@@ -93,6 +93,9 @@ class ThreadGroup : public base::RefCounted {
   std::vector<base::Ref<ThreadGroup>> children;
   base::Ref<ProcessGroup> pgrp;
   bool is_child_subreaper = false;
+  // The sandbox's init took it over. No tie of job control then, as with Linux's global init; its own
+  // children have one, for it may be a shell.
+  bool adopted = false;
   bool exec_done = false;   // setpgid of a child that exec'd: EACCES
   int exit_signal = 17;     // what the parent gets (SIGCHLD), 0 none
   bool zombie = false;      // all tasks exited; waits to be reaped
@@ -132,6 +135,7 @@ class ThreadGroup : public base::RefCounted {
   Limits limits;
   // Made by the timer calls (PosixTimers::Of()); destroyed at exit.
   std::unique_ptr<PosixTimers> timers;
+  std::unique_ptr<Timer> cpu_limit;  // a CpuLimit, while RLIMIT_CPU is finite; under signal_mu
 
   // CPU time and counters of exited tasks (ru of wait4, RUSAGE_SELF) and of waited-for children;
   // under tree_mu.

@@ -1,6 +1,7 @@
 // Resource limits and usage: kernel/sys.c.
 #include "syscalls/abi/resource.h"
 
+#include "sentry/kernel/cpu_limit.h"
 #include "sentry/kernel/kernel.h"
 #include "syscalls/linux/sys.h"
 
@@ -21,6 +22,7 @@ base::Result<void> SetLimit(Task& task, Task& target, uint32_t resource, const a
     return abi::Errno::kEPERM;
   }
   limits.Set(r, l);
+  if (r == abi::kRLIMIT_CPU) sentry::CpuLimit::Watch(target.group());
   base::Ref<sentry::MemoryManager> mm = target.mm_ref();
   if (!mm) return {};
   switch (r) {
