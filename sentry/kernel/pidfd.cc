@@ -1,5 +1,7 @@
 #include "sentry/kernel/pidfd.h"
 
+#include <atomic>
+
 #include "sentry/vfs/vfs.h"
 #include "syscalls/abi/epoll.h"
 
@@ -34,6 +36,19 @@ std::string PidFd::Fdinfo() {
     }
   }
   return "Pid:\t" + std::to_string(pid) + "\nNSpid:\t" + std::to_string(pid) + "\n";
+}
+
+namespace {
+std::atomic<base::Ref<ThreadGroup> (*)(File&)> process_of_directory{nullptr};
+}  // namespace
+
+void SetProcessOfDirectory(base::Ref<ThreadGroup> (*find)(File& file)) {
+  process_of_directory.store(find, std::memory_order_release);
+}
+
+base::Ref<ThreadGroup> ProcessOfDirectory(File& file) {
+  base::Ref<ThreadGroup> (*find)(File&) = process_of_directory.load(std::memory_order_acquire);
+  return find == nullptr ? nullptr : find(file);
 }
 
 }  // namespace sentry

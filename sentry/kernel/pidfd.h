@@ -29,4 +29,9 @@ class PidFd : public File {
   const base::Ref<Task> task_;
 };
 
+// pidfd_send_signal(2) takes an open /proc/[pid] too. What finds its process (null: no such
+// directory) is installed by proc, before the first instance is made.
+void SetProcessOfDirectory(base::Ref<ThreadGroup> (*find)(File& file));
+base::Ref<ThreadGroup> ProcessOfDirectory(File& file);
+
 }  // namespace sentry

@@ -221,6 +221,8 @@ SyscallResult sys_sched_getaffinity(Task& task, int32_t pid, uint32_t len, UserA
       len % 8 != 0) {
     return abi::Errno::kEINVAL;
   }
+  // Unlike the calls about policies, a negative id is only one that nobody has.
+  if (pid < 0) return abi::Errno::kESRCH;
   base::Ref<Task> t = TRY(Find(task, pid));
   uint64_t m = t->affinity();
   TRY(task.mm().CopyOut(mask, &m, sizeof m));

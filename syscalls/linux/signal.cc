@@ -300,19 +300,22 @@ SyscallResult sys_pidfd_send_signal(Task& task, int32_t pidfd, int32_t sig,
   if ((flags & ~kKnown) != 0 || (flags & (flags - 1)) != 0) return abi::Errno::kEINVAL;
   base::Ref<sentry::File> file = TRY(task.fds().Get(pidfd));
   sentry::PidFd* p = sentry::FileCast<sentry::PidFd>(file.get());
-  if (p == nullptr) return abi::Errno::kEBADF;
+  base::Ref<ThreadGroup> hold_group(p != nullptr ? base::Ref<ThreadGroup>(&p->group())
+                                                 : sentry::ProcessOfDirectory(*file));
+  if (!hold_group) return abi::Errno::kEBADF;
+  ThreadGroup& g = *hold_group;
+  Task* target = p != nullptr ? p->task().get() : nullptr;
   Kernel& k = task.kernel();
   abi::SigInfo i = sentry::MakeSigInfo(0, 0);
   if (!info.null()) {
     i = TRY(info.Fetch(task.mm()));
     if (i.signo != sig) return abi::Errno::kEINVAL;
-    if (&p->group() != &task.group() && !MayClaim(i)) return abi::Errno::kEPERM;
+    if (&g != &task.group() && !MayClaim(i)) return abi::Errno::kEPERM;
   }
   if (!ValidSignal(static_cast<uint32_t>(sig))) return abi::Errno::kEINVAL;
   base::MutexLock l(k.tree_mu);
-  ThreadGroup& g = p->group();
   if (g.reaped || g.leader == nullptr) return abi::Errno::kESRCH;
-  Task* face = p->task() ? p->task().get() : Face(g);
+  Task* face = target != nullptr ? target : Face(g);
   if (!face->pid_ns()->IsWithin(*task.pid_ns())) return abi::Errno::kEINVAL;
   if (info.null()) i = Kernel::UserSigInfo(task, sig, abi::kSI_USER, *face->pid_ns());
   if ((flags & abi::kPIDFD_SIGNAL_PROCESS_GROUP) != 0) {
@@ -322,7 +325,7 @@ SyscallResult sys_pidfd_send_signal(Task& task, int32_t pidfd, int32_t sig,
   }
   if (!Kernel::MaySignal(task, *face, sig)) return abi::Errno::kEPERM;
   if (sig == 0 || g.zombie) return 0;
-  bool thread = (flags & abi::kPIDFD_SIGNAL_THREAD) != 0 || (flags == 0 && p->task());
+  bool thread = (flags & abi::kPIDFD_SIGNAL_THREAD) != 0 || (flags == 0 && target != nullptr);
   if (thread) {
     if (info.null()) i.code = abi::kSI_TKILL;
     return face->SendSignal(i, FromAncestor(task, *face));

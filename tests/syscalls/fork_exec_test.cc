@@ -437,6 +437,26 @@ TEST(Pidfd, PollWaitAndSignal) {
   EXPECT_ERR(syscall(SYS_pidfd_send_signal, 0x7fff, 0, nullptr, 0), EBADF);
 }
 
+TEST(Pidfd, ProcDirectoryTakesSignals) {
+  COVERS("pidfd_send_signal");
+  pid_t pid = Spawn([] {
+    pause();
+    return 0;
+  });
+  const std::string name = "/proc/" + std::to_string(pid);
+  Fd dir(open(name.c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_GE(dir.get(), 0);
+  Fd below(open((name + "/task").c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_GE(below.get(), 0);
+  EXPECT_ERR(syscall(SYS_pidfd_send_signal, below.get(), 0, nullptr, 0), EBADF);
+  EXPECT_OK(syscall(SYS_pidfd_send_signal, dir.get(), 0, nullptr, 0));
+  EXPECT_OK(syscall(SYS_pidfd_send_signal, dir.get(), SIGTERM, nullptr, 0));
+  int status = 0;
+  EXPECT_RET(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, SIGTERM);
+  EXPECT_ERR(syscall(SYS_pidfd_send_signal, dir.get(), 0, nullptr, 0), ESRCH);
+}
+
 TEST(Pidfd, GetDescriptor) {
   COVERS("pidfd_getfd", "pidfd_open");
   int p[2];

@@ -126,6 +126,7 @@ TEST(Sched, Affinity) {
     CHILD_ERR(sched_setaffinity(0, sizeof one, &one), EINVAL);
     CHILD_ERR(syscall(SYS_sched_getaffinity, 0, 1, &set), EINVAL);
     CHILD_ERR(sched_getaffinity(0x7ffffff0, sizeof set, &set), ESRCH);
+    CHILD_ERR(sched_getaffinity(-1, sizeof set, &set), ESRCH);
     CHILD_ERR(syscall(SYS_sched_getaffinity, 0, 128, 8), EFAULT);
   });
 }

@@ -3,6 +3,7 @@
 #include <cstdarg>
 #include <cstdio>
 
+#include "sentry/kernel/pidfd.h"
 #include "syscalls/abi/capability.h"
 
 namespace sentry {
@@ -128,12 +129,24 @@ class ProcRoot final : public SynthDir {
   base::Ref<SynthStaticDir> fixed_;
 };
 
+// tgid_pidfd_to_pid().
+base::Ref<ThreadGroup> ProcessShownBy(File& f) {
+  Inode* inode = f.inode().get();
+  if (inode == nullptr || !inode->is_dir() || inode->sb().type_name() != "proc") {
+    return nullptr;
+  }
+  // All directories of proc are SynthDirs.
+  Task* task = static_cast<SynthDir*>(inode)->shown_process();
+  return task == nullptr ? nullptr : task->group_ref();
+}
+
 }  // namespace
 }  // namespace proc
 
 void RegisterProcEntry(ProcEntry e) { proc::Entries().push_back(std::move(e)); }
 
 base::Ref<Inode> NewProcFs(Kernel& kernel, base::Ref<PidNamespace> ns) {
+  SetProcessOfDirectory(proc::ProcessShownBy);
   return base::MakeRef<proc::ProcRoot>(base::MakeRef<proc::Instance>(kernel, std::move(ns)));
 }
 

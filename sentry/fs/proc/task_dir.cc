@@ -388,6 +388,8 @@ class TaskDir final : public SynthDir {
         task_(std::move(task)),
         thread_(thread) {}
 
+  Task* shown_process() override { return thread_ ? nullptr : task_.get(); }
+
   base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override {
     if (Gone(*task_)) return abi::Errno::kENOENT;
     const Owner o = OwnerOf(*task_);

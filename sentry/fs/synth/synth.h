@@ -85,6 +85,8 @@ class SynthDir : public SynthInode {
   // The entries whose cookie is greater than after, in order; "." and ".." are added by the caller.
   virtual base::Result<void> List(int64_t after, std::vector<Entry>* out) = 0;
   base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags, const Creds& creds) override;
+  // The process whose /proc/[pid] this is, else null. Lives as long as the directory.
+  virtual Task* shown_process() { return nullptr; }
 
  protected:
   uint32_t nlink() override { return 2; }
