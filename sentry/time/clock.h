@@ -16,6 +16,9 @@ class Clock {
   virtual int64_t Realtime() const = 0;  // since 1970
   virtual int64_t BootTime() const = 0;
   virtual int64_t MonotonicRaw() const = 0;
+  // As of the last tick: what the vDSO answers for CLOCK_*_COARSE, never ahead of it.
+  virtual int64_t RealtimeCoarse() const = 0;
+  virtual int64_t MonotonicCoarse() const = 0;
 };
 
 // The host's clocks through its vDSO: no system call.

@@ -19,11 +19,14 @@ class Task;
 struct OpenFlags {
   uint32_t flags = 0;  // O_*
   uint32_t mode = 0;   // for O_CREAT and O_TMPFILE
+  // Access mode 3 allows neither (open(2)).
   bool readable() const {
-    return (flags & abi::kO_PATH) == 0 && (flags & abi::kO_ACCMODE) != abi::kO_WRONLY;
+    const uint32_t mode = flags & abi::kO_ACCMODE;
+    return (flags & abi::kO_PATH) == 0 && (mode == abi::kO_RDONLY || mode == abi::kO_RDWR);
   }
   bool writable() const {
-    return (flags & abi::kO_PATH) == 0 && (flags & abi::kO_ACCMODE) != abi::kO_RDONLY;
+    const uint32_t mode = flags & abi::kO_ACCMODE;
+    return (flags & abi::kO_PATH) == 0 && (mode == abi::kO_WRONLY || mode == abi::kO_RDWR);
   }
 };
 
@@ -119,6 +122,9 @@ class File : public base::RefCounted {
   // epoll_watched is set.
   mutable std::atomic<bool> epoll_watched{false};
   static inline void (*epoll_release_hook)(const File* f) = nullptr;
+
+  // Opening /proc/[pid]/fd/N of an object that has no place in the tree. ENXIO: can't be.
+  virtual base::Result<base::Ref<File>> Reopen(const OpenFlags& how) { return abi::Errno::kENXIO; }
 
   // A tag for downcasts: &SomeClass::kKind. RTTI is off.
   virtual const void* kind() const { return nullptr; }

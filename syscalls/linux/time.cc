@@ -77,13 +77,15 @@ Result<int64_t> ClockNow(Task& task, int32_t id) {
   if (id < 0) return CpuClockNow(task, id);
   switch (id) {
     case abi::kCLOCK_REALTIME:
-    case abi::kCLOCK_REALTIME_COARSE:
     case abi::kCLOCK_REALTIME_ALARM:
     case abi::kCLOCK_TAI:
       return HostClock().Realtime();
     case abi::kCLOCK_MONOTONIC:
-    case abi::kCLOCK_MONOTONIC_COARSE:
       return HostClock().Monotonic();
+    case abi::kCLOCK_REALTIME_COARSE:
+      return HostClock().RealtimeCoarse();
+    case abi::kCLOCK_MONOTONIC_COARSE:
+      return HostClock().MonotonicCoarse();
     case abi::kCLOCK_MONOTONIC_RAW:
       return HostClock().MonotonicRaw();
     case abi::kCLOCK_BOOTTIME:

@@ -317,4 +317,11 @@ std::string HostFile::description() {
   return std::string(what) + ":[" + std::to_string(inode()->ino()) + "]";
 }
 
+base::Result<base::Ref<File>> HostFile::Reopen(const OpenFlags& how) {
+  if ((how.readable() && !readable()) || (how.writable() && !writable())) {
+    return abi::Errno::kEACCES;
+  }
+  return base::Ref<File>(this);
+}
+
 }  // namespace sentry

@@ -32,12 +32,13 @@ class HostFile : public File, private HostNotifier::Listener {
   base::Result<base::Ref<Mappable>> Mmap(uint64_t offset, uint64_t len, uint8_t prot,
                                          bool shared) override;
   std::string description() override;
+  // The description is the outside's: there is no second one to be had.
+  base::Result<base::Ref<File>> Reopen(const OpenFlags& how) override;
   const void* kind() const override { return &kKind; }
 
  private:
   class Storage;
-  HostFile(base::Ref<Inode> inode, base::UniqueFd fd, uint32_t flags, uint32_t type,
-           bool pollable);
+  HostFile(base::Ref<Inode> inode, base::UniqueFd fd, uint32_t flags, uint32_t type, bool pollable);
   void OnHostReady(uint32_t ready) override;
   // The host's poll(2) mask, EPOLL* bits are the same.
   uint32_t HostPoll(uint32_t events) const;

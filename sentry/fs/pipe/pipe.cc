@@ -14,8 +14,8 @@ namespace {
 constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
 constexpr uint32_t kWritable = abi::kEPOLLOUT | abi::kEPOLLWRNORM;
 // What a File keeps of the flags of open(2).
-constexpr uint32_t kKeptFlags =
-    ~static_cast<uint32_t>(abi::kO_CREAT | abi::kO_EXCL | abi::kO_NOCTTY | abi::kO_TRUNC | abi::kO_CLOEXEC);
+constexpr uint32_t kKeptFlags = ~static_cast<uint32_t>(
+    abi::kO_CREAT | abi::kO_EXCL | abi::kO_NOCTTY | abi::kO_TRUNC | abi::kO_CLOEXEC);
 constexpr uint64_t SlotFloor(uint64_t p) { return p & ~(kPipeSlot - 1); }
 constexpr uint64_t SlotCeil(uint64_t p) { return (p + kPipeSlot - 1) & ~(kPipeSlot - 1); }
 }  // namespace
@@ -335,6 +335,12 @@ PipeEnds NewPipe(uint32_t flags, const Creds& creds) {
 }
 
 // fifo_open().
+base::Result<base::Ref<File>> PipeFile::Reopen(const OpenFlags& how) {
+  // fifo_open() of a pipe's inode: both sides are there, or the end is hung up already.
+  pipe_->OpenEnd(how.readable(), how.writable());
+  return base::Ref<File>(base::MakeRef<PipeFile>(pipe_, inode(), how.flags & kKeptFlags, fifo_));
+}
+
 base::Result<base::Ref<File>> OpenFifo(const VfsContext& ctx, const Path& p, const OpenFlags& how) {
   base::Ref<Inode> inode = p.dentry->inode();
   base::Ref<base::RefCounted> bound = inode->bound_object();
@@ -345,7 +351,8 @@ base::Result<base::Ref<File>> OpenFifo(const VfsContext& ctx, const Path& p, con
   if (write && !read && nonblock && pipe->readers() == 0) return abi::Errno::kENXIO;
 
   uint64_t other_before = read ? pipe->writer_generation() : pipe->reader_generation();
-  auto file = base::MakeRef<PipeFile>((pipe->OpenEnd(read, write), pipe), inode, how.flags & kKeptFlags, true);
+  auto file = base::MakeRef<PipeFile>((pipe->OpenEnd(read, write), pipe), inode,
+                                      how.flags & kKeptFlags, true);
   if ((read && write) || nonblock || ctx.task == nullptr) return base::Ref<File>(file);
   auto met = [&]() -> base::Result<void> {
     if (read ? pipe->writers() > 0 || pipe->writer_generation() != other_before

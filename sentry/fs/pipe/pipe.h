@@ -12,11 +12,11 @@
 
 namespace sentry {
 
-constexpr uint64_t kPipeSlot = 4096;               // what one pipe buffer of Linux holds
-constexpr uint64_t kPipeDefaultSize = 64 * 1024;   // 16 buffers
-constexpr uint64_t kPipeMaxSize = 1024 * 1024;     // /proc/sys/fs/pipe-max-size
-constexpr uint64_t kPipeHardMax = 1u << 31;        // F_SETPIPE_SZ of privileged callers
-constexpr uint64_t kPipeCopyChunk = 64 * 1024;     // splice moves at most this much at a time
+constexpr uint64_t kPipeSlot = 4096;              // what one pipe buffer of Linux holds
+constexpr uint64_t kPipeDefaultSize = 64 * 1024;  // 16 buffers
+constexpr uint64_t kPipeMaxSize = 1024 * 1024;    // /proc/sys/fs/pipe-max-size
+constexpr uint64_t kPipeHardMax = 1u << 31;       // F_SETPIPE_SZ of privileged callers
+constexpr uint64_t kPipeCopyChunk = 64 * 1024;    // splice moves at most this much at a time
 
 class Pipe : public base::RefCounted {
  public:
@@ -26,8 +26,8 @@ class Pipe : public base::RefCounted {
   base::Result<uint64_t> Read(IoBuffer& dst);
   // packet: O_DIRECT, each piece of at most PIPE_BUF bytes is read by one read.
   base::Result<uint64_t> Write(IoBuffer& src, bool packet);
-  // For splice and tee, in sentry memory. Peek copies without consuming; 0 with writers gone, EAGAIN
-  // with writers and no data.
+  // For splice and tee, in sentry memory. Peek copies without consuming; 0 with writers gone,
+  // EAGAIN with writers and no data.
   base::Result<uint64_t> Peek(uint8_t* dst, uint64_t n);
   base::Result<uint64_t> Take(uint8_t* dst, uint64_t n);
   // Gives bytes back that Take returned and nobody took.
@@ -39,7 +39,8 @@ class Pipe : public base::RefCounted {
 
   uint64_t bytes();
   uint64_t size();
-  // F_SETPIPE_SZ: the new size. EBUSY, EPERM (beyond kPipeMaxSize without CAP_SYS_RESOURCE), EINVAL.
+  // F_SETPIPE_SZ: the new size. EBUSY, EPERM (beyond kPipeMaxSize without CAP_SYS_RESOURCE),
+  // EINVAL.
   base::Result<uint64_t> SetSize(uint64_t n, bool privileged);
 
   // EPOLL* bits. writer_seen: false for a FIFO reader that no writer has joined yet (no HUP).
@@ -103,6 +104,7 @@ class PipeFile : public File {
   WaitQueue* wait_queue() override { return &pipe_->queue(); }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   std::string description() override;
+  base::Result<base::Ref<File>> Reopen(const OpenFlags& how) override;
   const void* kind() const override { return &kKind; }
 
  private:

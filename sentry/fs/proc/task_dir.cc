@@ -24,7 +24,12 @@ Owner OwnerOf(const Task& t) {
   return {c->euid, c->egid};
 }
 
-bool Gone(const Task& t) { return t.exiting() && t.state.load() != 'Z'; }
+// Reaped: it has no number any more.
+bool Gone(const Instance& i, const Task& t) {
+  if (!t.exiting()) return false;
+  base::MutexLock lock(i.kernel.tree_mu);
+  return i.ns->IdOf(t) == 0;
+}
 
 // exe, cwd, root, fd/N.
 class TaskLink final : public MagicLink {
@@ -93,12 +98,16 @@ class FdLink final : public MagicLink {
   }
   base::Result<Path> Target(const VfsContext&) override {
     base::Ref<File> f = TRY(Get());
-    if (!f->path()) return abi::Errno::kENXIO;
-    return f->path();
+    if (f->path()) return f->path();
+    // An object without a name still has attributes to ask for.
+    auto root = base::MakeRef<Dentry>(nullptr, f->description(), f->inode());
+    return Path{base::MakeRef<Mount>(0, base::Ref<Superblock>(&f->inode()->sb()), root, 0), root};
   }
-  base::Result<base::Ref<File>> Reopen(const VfsContext& ctx, const OpenFlags& flags) override {
+  base::Result<base::Ref<File>> Reopen(const VfsContext&, const OpenFlags& flags) override {
     base::Ref<File> f = TRY(Get());
-    return f->inode()->Open(f->path().dentry, flags, ctx.creds);
+    // What has a place in the tree is opened there, permissions and all.
+    if (f->path()) return abi::Errno::kENXIO;
+    return f->Reopen(flags);
   }
 
  private:
@@ -391,7 +400,7 @@ class TaskDir final : public SynthDir {
   Task* shown_process() override { return thread_ ? nullptr : task_.get(); }
 
   base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override {
-    if (Gone(*task_)) return abi::Errno::kENOENT;
+    if (Gone(*instance_, *task_)) return abi::Errno::kESRCH;
     const Owner o = OwnerOf(*task_);
     base::Ref<Instance> i = instance_;
     base::Ref<Task> t = task_;
@@ -401,15 +410,15 @@ class TaskDir final : public SynthDir {
       const bool thread = thread_;
       SynthFile::WriteFn write;
       if (row->write != nullptr) {
-        write = [t, row](std::string_view s) -> base::Result<void> {
-          if (Gone(*t)) return abi::Errno::kESRCH;
+        write = [i, t, row](std::string_view s) -> base::Result<void> {
+          if (Gone(*i, *t)) return abi::Errno::kESRCH;
           return row->write(*t, s);
         };
       }
       return base::Ref<Inode>(base::MakeRef<SynthFile>(
           i, row->mode, InoFor(t->root_tid(), (thread ? 40 : 8), static_cast<uint32_t>(r)),
           [i, t, row, thread]() -> Text {
-            if (Gone(*t)) return abi::Errno::kESRCH;
+            if (Gone(*i, *t)) return abi::Errno::kESRCH;
             if (row->only_owner && !MayRead(*t)) return abi::Errno::kEACCES;
             return row->read(*i, *t, thread);
           },
