@@ -87,6 +87,9 @@ class PtraceEngine final : public stub::Engine {
 PtraceThread::~PtraceThread() {
   if (!attached_) return;
   exiting_ = true;
+  // A pending interrupt must not lead into the stub's handler instead.
+  uint64_t mask = ~uint64_t{0};
+  Trace(kSetSigmask, sizeof mask, &mask);
   Regs r = regs_;
   r.rip = stub::kText + stub::kSyscallOffset;
   r.rax = SYS_exit;
