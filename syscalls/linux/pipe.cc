@@ -153,6 +153,7 @@ SyscallResult sys_splice(Task& task, int32_t fd_in, UserInOut<int64_t> off_in, i
     return WithSigpipe(task, std::move(r));
   }
   if (out_pipe != nullptr) {
+    if (in->attr_inode().is_dir()) return abi::Errno::kEINVAL;
     if (!off_in.null() && !in->seekable()) return abi::Errno::kEINVAL;
     if (at_in < 0) return abi::Errno::kEINVAL;
     uint64_t at = static_cast<uint64_t>(at_in);

@@ -26,6 +26,8 @@ class EpollFile : public File {
 
   Epoll& epoll() const { return *epoll_; }
   bool seekable() const override { return false; }
+  // noop_llseek().
+  base::Result<uint64_t> Seek(int64_t offset, int whence) override { return uint64_t{0}; }
   uint32_t Poll() override;
   WaitQueue* wait_queue() override;
   std::string Fdinfo() override;

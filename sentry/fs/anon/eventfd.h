@@ -17,6 +17,8 @@ class EventFd : public File {
   void Signal(uint64_t n);
 
   bool seekable() const override { return false; }
+  // noop_llseek().
+  base::Result<uint64_t> Seek(int64_t offset, int whence) override { return uint64_t{0}; }
   base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) override;
   base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) override;
   uint32_t Poll() override;

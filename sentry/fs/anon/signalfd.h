@@ -18,6 +18,8 @@ class SignalFd : public File {
   void set_mask(SignalSet mask);
 
   bool seekable() const override { return false; }
+  // noop_llseek().
+  base::Result<uint64_t> Seek(int64_t offset, int whence) override { return uint64_t{0}; }
   base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override;

@@ -20,6 +20,8 @@ class TimerFd : public File {
   abi::Itimerspec Get();
 
   bool seekable() const override { return false; }
+  // noop_llseek().
+  base::Result<uint64_t> Seek(int64_t offset, int whence) override { return uint64_t{0}; }
   base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &queue_; }
