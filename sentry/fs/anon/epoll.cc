@@ -80,6 +80,17 @@ struct EpollGraph {
     if (it == watchers.end()) return nullptr;
     return base::Ref<Epoll>(&it->second.front()->owner);
   }
+  // The descriptors under which owner watches f.
+  absl::InlinedVector<int32_t, 4> FdsOf(const File* f, const Epoll* owner) {
+    absl::InlinedVector<int32_t, 4> fds;
+    base::MutexLock lock(mu);
+    auto it = watchers.find(f);
+    if (it == watchers.end()) return fds;
+    for (const Epoll::Item* i : it->second) {
+      if (&i->owner == owner) fds.push_back(i->fd);
+    }
+    return fds;
+  }
   // Visits left: a guest can build a graph with very many paths.
   int budget GUARDED_BY(mu) = 0;
   // How many instances are stacked on the one behind f; kMaxNests + 1 for more than allowed.
@@ -257,24 +268,21 @@ base::Result<void> Epoll::Delete(int32_t fd, File& file) {
 
 void Epoll::RemoveFile(const File* file) {
   Lock lock(*this);
-  std::vector<std::unique_ptr<Item>> gone;
-  for (auto it = items_.begin(); it != items_.end();) {
-    auto here = it++;
-    if (here->first.file == file) {
-      gone.push_back(std::move(here->second));
-      items_.erase(here);
-    }
+  // By way of the file's own items: an instance may watch very many files.
+  for (int32_t fd : EpollGraph::Get().FdsOf(file, this)) {
+    auto it = items_.find(Key{file, fd});
+    if (it == items_.end()) continue;
+    std::unique_ptr<Item> item = std::move(it->second);
+    items_.erase(it);
+    DestroyItem(std::move(item));
   }
-  for (auto& i : gone) DestroyItem(std::move(i));
 }
 
 void Epoll::Clear() {
   Lock lock(*this);
-  while (!items_.empty()) {
-    std::unique_ptr<Item> item = std::move(items_.begin()->second);
-    items_.erase(items_.begin());
-    DestroyItem(std::move(item));
-  }
+  // Not begin() again and again: it walks over the slots that are empty already.
+  for (auto& [key, item] : items_) DestroyItem(std::move(item));
+  items_.clear();
 }
 
 // ep_send_events().
