@@ -24,7 +24,8 @@ void PutChild(wire::Writer& out, wire::NodeId dir, std::string_view name) {
 
 }  // namespace
 
-// One request and its reply, in the client's buffer. Use: build with out(), Send(), read with in(), and Finish().
+// One request and its reply, in the client's buffer. Use: build with out(), Send(), read with in(),
+// and Finish().
 class SCOPED_CAPABILITY Client::Call {
  public:
   Call(Client& c, wire::Op op) ACQUIRE_LOCK(c.mu_)
@@ -237,8 +238,7 @@ base::Result<wire::Attr> Client::Mknod(wire::NodeId dir, std::string_view name,
   return attr;
 }
 
-base::Result<wire::NodeId> Client::Unlink(wire::NodeId dir, std::string_view name,
-                                          uint32_t flags) {
+base::Result<wire::NodeId> Client::Unlink(wire::NodeId dir, std::string_view name, uint32_t flags) {
   Call call(*this, wire::Op::kUnlink);
   PutChild(call.out(), dir, name);
   call.out().Put(flags);
@@ -249,8 +249,8 @@ base::Result<wire::NodeId> Client::Unlink(wire::NodeId dir, std::string_view nam
 }
 
 base::Result<wire::NodeId> Client::Rename(wire::NodeId from_dir, std::string_view from,
-                                          wire::NodeId to_dir, std::string_view to,
-                                          uint32_t flags, bool pin) {
+                                          wire::NodeId to_dir, std::string_view to, uint32_t flags,
+                                          bool pin) {
   Call call(*this, wire::Op::kRename);
   PutChild(call.out(), from_dir, from);
   PutChild(call.out(), to_dir, to);
@@ -292,8 +292,7 @@ bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out) {
   return in.ok();
 }
 
-base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie,
-                                             size_t max_bytes) {
+base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, size_t max_bytes) {
   Call call(*this, wire::Op::kReaddir);
   call.out().Put(dir);
   call.out().Put(cookie);

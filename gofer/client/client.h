@@ -1,5 +1,6 @@
-// The sentry's end of the gofer protocol: one typed call per message, thread-safe, synchronous. Errors are the host's errnos as
-// the gofer got them; EIO once the gofer is gone or sent nonsense (then every later call fails the same way, at once).
+// The sentry's end of the gofer protocol: one typed call per message, thread-safe, synchronous.
+// Errors are the host's errnos as the gofer got them; EIO once the gofer is gone or sent nonsense
+// (then every later call fails the same way, at once).
 #pragma once
 
 #include <atomic>
@@ -49,7 +50,7 @@ struct Opened {
 struct DirectoryEntry {
   std::string name;
   uint64_t cookie;
-  uint8_t type;  // DT_*
+  uint8_t type;     // DT_*
   wire::Attr attr;  // mode 0: only ino is known
 };
 
@@ -98,7 +99,8 @@ class Client : public base::RefCounted {
   base::Result<void> RemoveXattr(Target target, std::string_view name);
   base::Result<void> Flush();
 
-  // Gives a reference back: it is sent along with others later (before the next request once enough have gathered).
+  // Gives a reference back: it is sent along with others later (before the next request once enough
+  // have gathered).
   void Forget(wire::NodeId node, uint64_t count = 1);
   // Sends what has been forgotten so far.
   void SendForgets();

@@ -142,7 +142,8 @@ TEST_F(ClientTest, OwnerIsWhomTheGuestNames) {
   auto s = client_->Symlink(root_, "s", {.mode = 0777, .uid = 5, .gid = 6}, "/etc/passwd");
   ASSERT_TRUE(s.ok());
   EXPECT_EQ(s->uid, 5u);
-  auto f = client_->Create(root_, "f", {.flags = wire::kOpenRead, .mode = 06755, .uid = 7, .gid = 8});
+  auto f =
+      client_->Create(root_, "f", {.flags = wire::kOpenRead, .mode = 06755, .uid = 7, .gid = 8});
   ASSERT_TRUE(f.ok());
   EXPECT_EQ(f->attr.mode, S_IFREG | 06755u);
   EXPECT_EQ(f->attr.uid, 7u);
@@ -204,15 +205,16 @@ TEST_F(ClientTest, RenameKeepsNodes) {
   wire::NodeId b = r.entries[1].node;
   wire::NodeId c = Walk({"c"}).entries[0].node;
   ASSERT_TRUE(client_->Rename(r.entries[0].node, "b", c, "b2", 0, false).ok());
-  // Enough other directories that b's descriptor is closed and has to be opened again from its new place.
+  // Enough other directories that b's descriptor is closed and has to be opened again from its new
+  // place.
   for (int i = 0; i < 10; i++) {
     EXPECT_TRUE(client_->Mkdir(root_, "n" + std::to_string(i), Mine(0755)).ok());
   }
   auto attr = client_->Getattr({b, "f"});
   ASSERT_TRUE(attr.ok());
   EXPECT_EQ(attr->size, 1u);
-  EXPECT_TRUE(client_->Rename(b, "f", root_, "g", 1 /* NOREPLACE */, false)
-                  .is(abi::Errno::kEEXIST));
+  EXPECT_TRUE(
+      client_->Rename(b, "f", root_, "g", 1 /* NOREPLACE */, false).is(abi::Errno::kEEXIST));
   ASSERT_TRUE(client_->Rename(b, "f", root_, "g", 2 /* EXCHANGE */, false).ok());
   EXPECT_EQ(client_->Getattr({b, "f"})->size, 2u);
   auto pinned = client_->Rename(b, "f", root_, "g", 0, true);
@@ -256,21 +258,22 @@ TEST_F(ClientTest, ReaddirWithAttributes) {
 TEST_F(ClientTest, SetattrAndTimes) {
   WriteFile(dir_ / "f", "hello");
   Start();
-  auto r = client_->Setattr({root_, "f"}, {.valid = wire::kSetMode | wire::kSetSize | wire::kSetAtime |
-                                                    wire::kSetMtime,
-                                           .mode = 0400,
-                                           .size = 2,
-                                           .atime_sec = 10,
-                                           .mtime_sec = 20,
-                                           .atime_nsec = 1,
-                                           .mtime_nsec = 2});
+  auto r = client_->Setattr(
+      {root_, "f"}, {.valid = wire::kSetMode | wire::kSetSize | wire::kSetAtime | wire::kSetMtime,
+                     .mode = 0400,
+                     .size = 2,
+                     .atime_sec = 10,
+                     .mtime_sec = 20,
+                     .atime_nsec = 1,
+                     .mtime_nsec = 2});
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->mode, S_IFREG | 0400u);
   EXPECT_EQ(r->size, 2u);
   EXPECT_EQ(r->atime_sec, 10);
   EXPECT_EQ(r->mtime_nsec, 2u);
-  EXPECT_TRUE(client_->Setattr({root_, "f"}, {.valid = wire::kSetMtime, .mtime_nsec = 1'000'000'000})
-                  .is(abi::Errno::kEINVAL));
+  EXPECT_TRUE(
+      client_->Setattr({root_, "f"}, {.valid = wire::kSetMtime, .mtime_nsec = 1'000'000'000})
+          .is(abi::Errno::kEINVAL));
 }
 
 TEST_F(ClientTest, ReadOnlyMountRefusesChanges) {
@@ -301,8 +304,8 @@ TEST_F(ClientTest, Xattrs) {
   EXPECT_EQ(*client_->GetXattr({root_, "f"}, "user.a"), value);
   EXPECT_TRUE(client_->GetXattr({root_, "f"}, "user.b").is(abi::Errno::kENODATA));
   EXPECT_TRUE(client_->GetXattr({root_, "f"}, "trusted.b").is(abi::Errno::kEOPNOTSUPP));
-  EXPECT_TRUE(client_->SetXattr({root_, "f"}, "security.capability", value, 0)
-                  .is(abi::Errno::kEPERM));
+  EXPECT_TRUE(
+      client_->SetXattr({root_, "f"}, "security.capability", value, 0).is(abi::Errno::kEPERM));
   auto names = client_->ListXattr({root_, "f"});
   ASSERT_TRUE(names.ok());
   EXPECT_EQ(names->size(), sizeof("user.a") + sizeof("user.test"));

@@ -1,4 +1,5 @@
-// LLVMFuzzerTestOneInput feeds replies to the client's decoders; here with random bytes and damaged valid ones.
+// LLVMFuzzerTestOneInput feeds replies to the client's decoders; here with random bytes and damaged
+// valid ones.
 #include <random>
 #include <vector>
 

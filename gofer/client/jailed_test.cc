@@ -1,4 +1,5 @@
-// Every message to a gofer behind its system call filter: a call without a row in host_calls.def would kill it.
+// Every message to a gofer behind its system call filter: a call without a row in host_calls.def
+// would kill it.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,11 +42,12 @@ TEST(Jailed, EveryMessagePassesTheFilter) {
     std::string_view names[] = {"d", "7"};
     EXPECT_TRUE(client.Walk(root, names).ok());
     EXPECT_TRUE(client.Getattr({root, "f"}).ok());
-    EXPECT_TRUE(client.Setattr({root, "f"}, {.valid = wire::kSetMode | wire::kSetUid | wire::kSetSize |
-                                                      wire::kSetMtimeNow,
-                                             .mode = 0600,
-                                             .uid = getuid(),
-                                             .size = 3})
+    EXPECT_TRUE(client
+                    .Setattr({root, "f"}, {.valid = wire::kSetMode | wire::kSetUid |
+                                                    wire::kSetSize | wire::kSetMtimeNow,
+                                           .mode = 0600,
+                                           .uid = getuid(),
+                                           .size = 3})
                     .ok());
     EXPECT_TRUE(client.Open({root, "f"}, wire::kOpenRead).ok());
     EXPECT_TRUE(client

@@ -1,4 +1,5 @@
-// Handlers that change the tree or an object's attributes. All refuse mounts that are read-only with EROFS.
+// Handlers that change the tree or an object's attributes. All refuse mounts that are read-only
+// with EROFS.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
@@ -34,7 +35,8 @@ int Server::Own(const At& at, uint32_t uid, uint32_t gid, uint32_t mode, wire::A
     if (int r = host::Fchownat(at.fd, at.name, uid, gid); r < 0) return r;
     changed = true;
   }
-  // A change of owner clears set-user-ID and set-group-ID (chown(2)), and creation may add or take set-group-ID (inode(7)).
+  // A change of owner clears set-user-ID and set-group-ID (chown(2)), and creation may add or take
+  // set-group-ID (inode(7)).
   bool special = changed && (mode & (S_ISUID | S_ISGID)) != 0;
   if (!S_ISLNK(st.stx_mode) && (special || (st.stx_mode & kPermissions) != (mode & kPermissions))) {
     if (int r = Chmod(at, mode & kPermissions); r < 0) return r;
@@ -71,8 +73,7 @@ int Server::Setattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
     }
   }
   if ((args.valid & (wire::kSetUid | wire::kSetGid)) != 0) {
-    int r = host::Fchownat(at.fd, at.name,
-                           (args.valid & wire::kSetUid) != 0 ? args.uid : kNobody,
+    int r = host::Fchownat(at.fd, at.name, (args.valid & wire::kSetUid) != 0 ? args.uid : kNobody,
                            (args.valid & wire::kSetGid) != 0 ? args.gid : kNobody);
     if (r < 0) return r;
   }
@@ -116,7 +117,7 @@ int Server::Create(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
     return in.Fail(), -EPROTO;
   }
   if (resolved < 0) return resolved;
-  int access = (args.flags & kAccess) == kAccess          ? O_RDWR
+  int access = (args.flags & kAccess) == kAccess      ? O_RDWR
                : (args.flags & wire::kOpenWrite) != 0 ? O_WRONLY
                                                       : O_RDONLY;
   wire::CreateReply reply = {};
@@ -246,8 +247,8 @@ wire::NodeId Server::AfterRemoval(const At& at, bool pin, Leaving* leaving) {
     return wire::kNoNode;
   }
   if (!leaving->fd) return wire::kNoNode;
-  Node* node = nodes_.Add(at.node->mount, std::move(leaving->fd), false, leaving->dev,
-                          leaving->ino, nullptr, "");
+  Node* node = nodes_.Add(at.node->mount, std::move(leaving->fd), false, leaving->dev, leaving->ino,
+                          nullptr, "");
   return node == nullptr ? wire::kNoNode : node->id;
 }
 
@@ -287,9 +288,8 @@ int Server::Rename(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   if (int r = host::Statx(from.fd, from.name, &st); r < 0) return r;
   wire::Attr attr;
   AttrOf(st, &attr);
-  Node* moved = S_ISDIR(st.stx_mode)
-                    ? nodes_.FindObject(from.node->mount, attr.dev, attr.ino)
-                    : nullptr;
+  Node* moved =
+      S_ISDIR(st.stx_mode) ? nodes_.FindObject(from.node->mount, attr.dev, attr.ino) : nullptr;
   Leaving leaving;
   bool exchange = (flags & RENAME_EXCHANGE) != 0;
   if ((flags & RENAME_NOREPLACE) == 0) {

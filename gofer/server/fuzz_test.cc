@@ -1,5 +1,5 @@
-// LLVMFuzzerTestOneInput feeds one connection's messages to the server; here with random and with mutated valid messages. With
-// -DMOAT_FUZZER and -fsanitize=fuzzer the same file is a fuzzer.
+// LLVMFuzzerTestOneInput feeds one connection's messages to the server; here with random and with
+// mutated valid messages. With -DMOAT_FUZZER and -fsanitize=fuzzer the same file is a fuzzer.
 #include <cstring>
 #include <random>
 
@@ -8,7 +8,8 @@
 #include <gtest/gtest.h>
 #endif
 
-// Input: messages, each a uint16 length and so many bytes. Node ids in them are small numbers, so that they often exist.
+// Input: messages, each a uint16 length and so many bytes. Node ids in them are small numbers, so
+// that they often exist.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static gofer::testing::TempDir* dir = [] {
     auto* d = new gofer::testing::TempDir;

@@ -85,7 +85,9 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
   if (int r = ReadNode(in, &dir); r < 0) return r;
   auto flags = in.Get<uint32_t>();
   auto count = in.Get<uint32_t>();
-  if (!in.ok() || (flags & ~uint32_t{wire::kWalkOpen}) != 0 || count == 0 || count > wire::kMaxWalkNames) return in.Fail(), -EPROTO;
+  if (!in.ok() || (flags & ~uint32_t{wire::kWalkOpen}) != 0 || count == 0 ||
+      count > wire::kMaxWalkNames)
+    return in.Fail(), -EPROTO;
   // The whole message is checked before anything is done.
   wire::Reader names = in;
   char name[wire::kMaxName + 1];
@@ -108,8 +110,8 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
     Node* next;
     int r = Step(dir, fd, name, i + 1 < count, &entry, &next);
     if (r < 0) {
-      head.stop = static_cast<uint32_t>(r == -ENOENT ? wire::WalkStop::kMissing
-                                                     : wire::WalkStop::kError);
+      head.stop =
+          static_cast<uint32_t>(r == -ENOENT ? wire::WalkStop::kMissing : wire::WalkStop::kError);
       head.error = -r;
       break;
     }
@@ -180,7 +182,8 @@ int Server::OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::Un
   // A file that lost its name can't be opened again without /proc.
   if (at.name[0] == 0) return -ESTALE;
   int access = !write ? O_RDONLY : (flags & wire::kOpenRead) != 0 ? O_RDWR : O_WRONLY;
-  // O_NONBLOCK: should a FIFO or a device have taken the place of the file, this must not wait for it.
+  // O_NONBLOCK: should a FIFO or a device have taken the place of the file, this must not wait for
+  // it.
   int r = OpenAt(at.fd, at.name,
                  access | O_NONBLOCK | ((flags & wire::kOpenTruncate) != 0 ? O_TRUNC : 0), 0);
   if (r < 0) return r;
@@ -222,9 +225,8 @@ int Server::Readlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
 }
 
 Server::Stream* Server::StreamFor(Node* node, uint64_t cookie, int* error) {
-  auto it = std::find_if(streams_.begin(), streams_.end(), [&](const auto& s) {
-    return s->id == node->id && s->cookie == cookie;
-  });
+  auto it = std::find_if(streams_.begin(), streams_.end(),
+                         [&](const auto& s) { return s->id == node->id && s->cookie == cookie; });
   if (it != streams_.end()) {
     std::rotate(it, it + 1, streams_.end());
     return streams_.back().get();

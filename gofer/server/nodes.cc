@@ -94,8 +94,8 @@ int NodeTable::Fd(Node* node) {
     }
     return node->fd.get();
   }
-  // Down from the nearest ancestor that is open. Those in between are opened for the moment only: caching them could close what
-  // the caller was given before.
+  // Down from the nearest ancestor that is open. Those in between are opened for the moment only:
+  // caching them could close what the caller was given before.
   std::vector<Node*> chain;
   Node* top = node;
   while (!top->fd) {
@@ -159,7 +159,8 @@ void NodeTable::Pin(Node* node) {
 
 void NodeTable::Moved(Node* node, Node* parent, std::string_view name) {
   if (node->parent == nullptr) return;
-  // What others moved about in a shared mount must not make a circle of what we believe; the node then just stays where it was.
+  // What others moved about in a shared mount must not make a circle of what we believe; the node
+  // then just stays where it was.
   for (Node* n = parent; n != nullptr; n = n->parent) {
     if (n == node) return;
   }

@@ -1,5 +1,6 @@
-// NodeTable: the directories (and pinned files) that the client holds references of. Descriptors are O_PATH and bounded: those of
-// directories that were not used for long are closed, and opened again from the parent when needed.
+// NodeTable: the directories (and pinned files) that the client holds references of. Descriptors
+// are O_PATH and bounded: those of directories that were not used for long are closed, and opened
+// again from the parent when needed.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace gofer {
 
 struct ServedMount {
   uint32_t id = 0;
-  // O_PATH of the root directory; if file_name is set, of the directory that holds the one file that is served.
+  // O_PATH of the root directory; if file_name is set, of the directory that holds the one file
+  // that is served.
   base::UniqueFd root;
   std::string file_name;
   bool read_only = false;
@@ -27,7 +29,8 @@ struct ServedMount {
 struct Node {
   wire::NodeId id = wire::kNoNode;
   ServedMount* mount = nullptr;
-  // O_PATH descriptor of the object, or -1 while evicted. For the root of a mount of one file: of the directory around it.
+  // O_PATH descriptor of the object, or -1 while evicted. For the root of a mount of one file: of
+  // the directory around it.
   base::UniqueFd fd;
   Node* parent = nullptr;  // null for roots and pinned nodes
   std::string name;        // in parent; of a file root: the file
@@ -47,19 +50,22 @@ class NodeTable {
 
   // Null if there is none.
   Node* Find(wire::NodeId id);
-  // The directory (dev, ino) as reached through this mount; another mount of the same directory has its own node and rights.
+  // The directory (dev, ino) as reached through this mount; another mount of the same directory has
+  // its own node and rights.
   Node* FindObject(const ServedMount* mount, uint64_t dev, uint64_t ino);
 
-  // A new node with one reference; null when the table is full. A directory with a parent is evictable. FindObject finds
-  // directories only.
+  // A new node with one reference; null when the table is full. A directory with a parent is
+  // evictable. FindObject finds directories only.
   Node* Add(ServedMount* mount, base::UniqueFd fd, bool directory, uint64_t dev, uint64_t ino,
             Node* parent, std::string_view name);
-  // The descriptor, opened again if need be, or -errno (-ESTALE: somebody put something else in its place). Valid until the next
-  // but one call of Fd.
+  // The descriptor, opened again if need be, or -errno (-ESTALE: somebody put something else in its
+  // place). Valid until the next but one call of Fd.
   int Fd(Node* node);
-  // Takes references back; a node without any, and without children, is gone. False: more than were given out.
+  // Takes references back; a node without any, and without children, is gone. False: more than were
+  // given out.
   bool Drop(Node* node, uint64_t references);
-  // The object was removed from its directory: it lives by its descriptor from now on. The descriptor must be open.
+  // The object was removed from its directory: it lives by its descriptor from now on. The
+  // descriptor must be open.
   void Pin(Node* node);
   void Moved(Node* node, Node* parent, std::string_view name);
   // Closes up to n descriptors that can be had again; false if there were none.
@@ -70,7 +76,7 @@ class NodeTable {
  private:
   void Detach(Node* node);
   void Attach(Node* node);
-  
+
   void MaybeFree(Node* node);
 
   const size_t max_fds_;

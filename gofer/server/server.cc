@@ -72,8 +72,7 @@ Server::Handler Server::HandlerOf(uint32_t op) {
   return nullptr;
 }
 
-bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buffer,
-                    Reply* reply) {
+bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buffer, Reply* reply) {
   wire::Reader in(message);
   auto header = in.Get<wire::RequestHeader>();
   if (!in.ok()) return false;
@@ -93,10 +92,8 @@ bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buf
     out.Rewind(sizeof(wire::ReplyHeader));
     fd.reset();
   }
-  out.Patch(0, wire::ReplyHeader{.id = header.id,
-                                 .error = -r,
-                                 .fds = fd.valid() ? 1u : 0u,
-                                 .reserved = 0});
+  out.Patch(0, wire::ReplyHeader{
+                   .id = header.id, .error = -r, .fds = fd.valid() ? 1u : 0u, .reserved = 0});
   reply->size = out.size();
   reply->fd = std::move(fd);
   return true;
@@ -236,14 +233,14 @@ int ServerMain(ServerOptions options) {
   auto in = std::make_unique_for_overwrite<uint8_t[]>(wire::kMaxMessage);
   auto out = std::make_unique_for_overwrite<uint8_t[]>(wire::kMaxMessage);
   for (;;) {
-    // Without room for descriptors: the kernel drops what a client sends along, and the message counts as malformed.
+    // Without room for descriptors: the kernel drops what a client sends along, and the message
+    // counts as malformed.
     long n = host::RecvWithFds(options.socket.get(), in.get(), wire::kMaxMessage, {}, nullptr, 0);
     if (n == -EINTR) continue;
     if (n == 0 || n == -ECONNRESET) return 0;
     Server::Reply reply;
-    if (n < 0 ||
-        !server.Handle({in.get(), static_cast<size_t>(n)}, {out.get(), wire::kMaxMessage},
-                       &reply)) {
+    if (n < 0 || !server.Handle({in.get(), static_cast<size_t>(n)}, {out.get(), wire::kMaxMessage},
+                                &reply)) {
       LOG_WARNING("gofer: a malformed message (%ld); giving up", n);
       return 1;
     }

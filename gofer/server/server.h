@@ -1,4 +1,5 @@
-// The gofer: serves the mounts of one container to one sentry, and believes nothing of what the sentry sends.
+// The gofer: serves the mounts of one container to one sentry, and believes nothing of what the
+// sentry sends.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +21,13 @@ struct ServerOptions {
   // Descriptors that the table of directories may hold; 0: as many as RLIMIT_NOFILE leaves.
   size_t max_fds = 0;
   size_t max_nodes = 1 << 20;
-  // Called once, after set-up and before the first message: boot installs the system call filter here. False ends the server.
+  // Called once, after set-up and before the first message: boot installs the system call filter
+  // here. False ends the server.
   std::function<bool()> lock_down;
 };
 
-// Serves until the sentry closes its end; 0 then, 1 after a failed set-up or a message that no client of ours sends. Not to be
-// run beside other threads that rely on the process's umask.
+// Serves until the sentry closes its end; 0 then, 1 after a failed set-up or a message that no
+// client of ours sends. Not to be run beside other threads that rely on the process's umask.
 int ServerMain(ServerOptions options);
 
 // What ServerMain runs for each message. Single-threaded; knows nothing of sockets.
@@ -38,7 +40,8 @@ class Server {
     size_t size = 0;  // 0: no reply is due
     base::UniqueFd fd;
   };
-  // Handles one message; the reply goes to out (of wire::kMaxMessage bytes). False: malformed, the connection must be closed.
+  // Handles one message; the reply goes to out (of wire::kMaxMessage bytes). False: malformed, the
+  // connection must be closed.
   bool Handle(std::span<const uint8_t> message, std::span<uint8_t> out, Reply* reply);
 
   const NodeTable& nodes() const { return nodes_; }
@@ -51,8 +54,8 @@ class Server {
     Node* node = nullptr;
   };
   struct Stream;
-  // Each handler reads its body from in, writes the reply's to out and returns 0 or -errno. A body that doesn't parse is marked
-  // by in.Fail(); nothing may have been done then.
+  // Each handler reads its body from in, writes the reply's to out and returns 0 or -errno. A body
+  // that doesn't parse is marked by in.Fail(); nothing may have been done then.
   using Handler = int (Server::*)(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
   static Handler HandlerOf(uint32_t op);
 
@@ -89,16 +92,19 @@ class Server {
 
   // host::OpenBeneath that makes room when the process is out of descriptors.
   int OpenAt(int dir, const char* name, int flags, uint32_t mode);
-  // One step of a walk: `name` in the directory `dir`, opened and entered into the table if it is a directory itself.
+  // One step of a walk: `name` in the directory `dir`, opened and entered into the table if it is a
+  // directory itself.
   int Step(Node* dir, int dir_fd, const char* name, bool expect_directory, wire::WalkEntry* entry,
            Node** node);
   int OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::UniqueFd* fd);
-  // For fchmod, fsync and attributes: the object opened for reading (no device, socket or symlink), or -errno.
+  // For fchmod, fsync and attributes: the object opened for reading (no device, socket or symlink),
+  // or -errno.
   int OpenPlain(const At& at, base::UniqueFd* fd);
   int Chmod(const At& at, uint32_t mode);
   // Gives a new object its owner, and its mode again if the host took bits from it.
   int Own(const At& at, uint32_t uid, uint32_t gid, uint32_t mode, wire::Attr* attr);
-  // Before an object leaves its directory: keeps it reachable if it must stay so (*node, or null), and tells what it is.
+  // Before an object leaves its directory: keeps it reachable if it must stay so (*node, or null),
+  // and tells what it is.
   struct Leaving {
     base::UniqueFd fd;
     Node* node = nullptr;

@@ -51,7 +51,8 @@ inline std::string ReadFile(const std::string& path) {
   return n < 0 ? "" : std::string(buffer, n);
 }
 
-// Serves options.mounts on a thread; ends when the other end of its socket is closed (or is never taken).
+// Serves options.mounts on a thread; ends when the other end of its socket is closed (or is never
+// taken).
 class ServerThread {
  public:
   explicit ServerThread(ServerOptions options) {
@@ -59,8 +60,8 @@ class ServerThread {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) abort();
     client_.reset(fds[0]);
     options.socket.reset(fds[1]);
-    thread_ = std::thread(
-        [this](ServerOptions o) { exit_code_ = ServerMain(std::move(o)); }, std::move(options));
+    thread_ = std::thread([this](ServerOptions o) { exit_code_ = ServerMain(std::move(o)); },
+                          std::move(options));
   }
   ~ServerThread() { Join(); }
   base::UniqueFd TakeClientSocket() { return std::move(client_); }

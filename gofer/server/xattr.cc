@@ -1,5 +1,6 @@
-// Extended attributes, xattr(7). Only "user." attributes are the guest's to change: "security.", "trusted." and "system." ones
-// mean something to the host. File capabilities may be read, since the sentry applies them at execve.
+// Extended attributes, xattr(7). Only "user." attributes are the guest's to change: "security.",
+// "trusted." and "system." ones mean something to the host. File capabilities may be read, since
+// the sentry applies them at execve.
 #include <cerrno>
 #include <cstring>
 #include <string>

@@ -1,6 +1,7 @@
-// Reader and Writer: bounded, little-endian coding of one message into a flat buffer. Both are sticky: after the first overrun
-// every further access yields zeros (Reader) or writes nothing (Writer), and ok() is false; the caller checks once at the end.
-// A Reader copies out; it hands out views of the buffer only through Bytes and Name, so the buffer must be private memory.
+// Reader and Writer: bounded, little-endian coding of one message into a flat buffer. Both are
+// sticky: after the first overrun every further access yields zeros (Reader) or writes nothing
+// (Writer), and ok() is false; the caller checks once at the end. A Reader copies out; it hands out
+// views of the buffer only through Bytes and Name, so the buffer must be private memory.
 #pragma once
 
 #include <bit>
@@ -15,10 +16,11 @@ namespace gofer::wire {
 
 static_assert(std::endian::native == std::endian::little, "structs travel as they lie in memory");
 
-// What may travel as it lies in memory: no padding, so that nothing leaks and every bit pattern is a value.
+// What may travel as it lies in memory: no padding, so that nothing leaks and every bit pattern is
+// a value.
 template <typename T>
 concept WireType = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T> &&
-                   std::has_unique_object_representations_v<T>;
+    std::has_unique_object_representations_v<T>;
 
 class Reader {
  public:

@@ -1,9 +1,11 @@
-// The messages between sentry (client) and gofer (server): fixed little-endian structs, one request and one reply per datagram of
-// a SOCK_SEQPACKET socket; a donated descriptor rides with its reply as SCM_RIGHTS. The code that builds and serves messages
-// knows only flat buffers, so the same messages can travel through shared memory.
+// The messages between sentry (client) and gofer (server): fixed little-endian structs, one request
+// and one reply per datagram of a SOCK_SEQPACKET socket; a donated descriptor rides with its reply
+// as SCM_RIGHTS. The code that builds and serves messages knows only flat buffers, so the same
+// messages can travel through shared memory.
 //
-// Only directories (and files that were unlinked while in use) have node ids. Everything else is addressed as (directory, name):
-// a Target. Each reply that names a node gives the client one more reference of it; Forget returns them. Ids are never reused.
+// Only directories (and files that were unlinked while in use) have node ids. Everything else is
+// addressed as (directory, name): a Target. Each reply that names a node gives the client one more
+// reference of it; Forget returns them. Ids are never reused.
 #pragma once
 
 #include <cstddef>
@@ -14,43 +16,48 @@
 namespace gofer::wire {
 
 inline constexpr size_t kMaxMessage = 72 << 10;
-inline constexpr size_t kMaxName = 255;           // NAME_MAX
-inline constexpr size_t kMaxLinkTarget = 4095;    // PATH_MAX without the NUL
+inline constexpr size_t kMaxName = 255;         // NAME_MAX
+inline constexpr size_t kMaxLinkTarget = 4095;  // PATH_MAX without the NUL
 inline constexpr size_t kMaxWalkNames = 64;
 inline constexpr size_t kMaxForget = 1024;
-inline constexpr size_t kMaxXattrName = 255;      // XATTR_NAME_MAX
-inline constexpr size_t kMaxXattrValue = 65536;   // XATTR_SIZE_MAX, XATTR_LIST_MAX
+inline constexpr size_t kMaxXattrName = 255;     // XATTR_NAME_MAX
+inline constexpr size_t kMaxXattrValue = 65536;  // XATTR_SIZE_MAX, XATTR_LIST_MAX
 
 using NodeId = uint64_t;
 inline constexpr NodeId kNoNode = 0;
 
-// Request body (after RequestHeader) -> reply body (after ReplyHeader with error 0). `target` is Put(NodeId), String(name); an
-// empty name means the node itself. `name` is String, never empty.
+// Request body (after RequestHeader) -> reply body (after ReplyHeader with error 0). `target` is
+// Put(NodeId), String(name); an empty name means the node itself. `name` is String, never empty.
 enum class Op : uint32_t {
-  kAttach = 1,        // u32 mount                                  -> AttachReply
-  kWalk = 2,          // node, u32 WalkFlags, u32 n, n names        -> WalkReplyHead, WalkEntry[count], String link target;
-                      //                                               a descriptor if asked for and possible
-  kGetattr = 3,       // target                                     -> Attr
-  kSetattr = 4,       // target, SetattrArgs                        -> Attr
-  kOpen = 5,          // target, u32 OpenFlags                      -> Attr; descriptor
-  kCreate = 6,        // dir, name, CreateArgs                      -> CreateReply; descriptor
-  kMkdir = 7,         // dir, name, OwnerMode                       -> WalkEntry
-  kSymlink = 8,       // dir, name, OwnerMode, String target        -> Attr
-  kLink = 9,          // target, dir, name                          -> Attr
-  kMknod = 10,        // dir, name, OwnerMode                       -> Attr
-  kUnlink = 11,       // dir, name, u32 UnlinkFlags                 -> u64 node of the removed object, or kNoNode
-  kRename = 12,       // dir, name, dir, name, u32 flags, u32 pin   -> u64 node of what was replaced, or kNoNode
-  kReadlink = 13,     // target                                     -> String
-  kReaddir = 14,      // node, u64 cookie, u32 max bytes            -> ReaddirHead, (DirEntry, String name)[count]
-  kStatfs = 15,       // node                                       -> Statfs
-  kFsync = 16,        // target, u32 data only                      -> nothing
-  kSyncFs = 17,       // node                                       -> nothing
-  kGetXattr = 18,     // target, name                               -> Blob
-  kSetXattr = 19,     // target, name, u32 XATTR_* flags, Blob      -> nothing
-  kListXattr = 20,    // target                                     -> Blob (names, each ended by NUL)
+  kAttach = 1,  // u32 mount                                  -> AttachReply
+  kWalk =
+      2,  // node, u32 WalkFlags, u32 n, n names        -> WalkReplyHead, WalkEntry[count], String
+          // link target;
+          //                                               a descriptor if asked for and possible
+  kGetattr = 3,  // target                                     -> Attr
+  kSetattr = 4,  // target, SetattrArgs                        -> Attr
+  kOpen = 5,     // target, u32 OpenFlags                      -> Attr; descriptor
+  kCreate = 6,   // dir, name, CreateArgs                      -> CreateReply; descriptor
+  kMkdir = 7,    // dir, name, OwnerMode                       -> WalkEntry
+  kSymlink = 8,  // dir, name, OwnerMode, String target        -> Attr
+  kLink = 9,     // target, dir, name                          -> Attr
+  kMknod = 10,   // dir, name, OwnerMode                       -> Attr
+  kUnlink = 11,  // dir, name, u32 UnlinkFlags                 -> u64 node of the removed object, or
+                 // kNoNode
+  kRename = 12,  // dir, name, dir, name, u32 flags, u32 pin   -> u64 node of what was replaced, or
+                 // kNoNode
+  kReadlink = 13,   // target                                     -> String
+  kReaddir = 14,    // node, u64 cookie, u32 max bytes            -> ReaddirHead, (DirEntry, String
+                    // name)[count]
+  kStatfs = 15,     // node                                       -> Statfs
+  kFsync = 16,      // target, u32 data only                      -> nothing
+  kSyncFs = 17,     // node                                       -> nothing
+  kGetXattr = 18,   // target, name                               -> Blob
+  kSetXattr = 19,   // target, name, u32 XATTR_* flags, Blob      -> nothing
+  kListXattr = 20,  // target                                     -> Blob (names, each ended by NUL)
   kRemoveXattr = 21,  // target, name                               -> nothing
   kForget = 22,       // u32 n, n ForgetEntry                       -> no reply at all
-  kFlush = 23,        // nothing                                    -> nothing; after all earlier messages
+  kFlush = 23,  // nothing                                    -> nothing; after all earlier messages
 };
 
 struct RequestHeader {
@@ -60,9 +67,9 @@ struct RequestHeader {
 
 struct ReplyHeader {
   uint32_t id;
-  int32_t error;     // 0 or a positive Linux errno; then nothing follows
-  uint32_t fds;      // descriptors that ride with this message: 0 or 1
-  uint32_t reserved; // 0
+  int32_t error;      // 0 or a positive Linux errno; then nothing follows
+  uint32_t fds;       // descriptors that ride with this message: 0 or 1
+  uint32_t reserved;  // 0
 };
 
 // statx(2)'s facts. Device numbers are major << 32 | minor.
@@ -98,7 +105,8 @@ struct AttachReply {
   Attr attr;
 };
 
-// kWalkOpen: if every name was resolved and the last is a regular file, donate it, opened for reading.
+// kWalkOpen: if every name was resolved and the last is a regular file, donate it, opened for
+// reading.
 enum WalkFlags : uint32_t { kWalkOpen = 1 };
 
 enum class WalkStop : uint32_t {
@@ -133,7 +141,8 @@ enum SetattrValid : uint32_t {
 };
 inline constexpr uint32_t kSetattrAll = 255;
 
-// Applied in the order size, owner, mode, times; a failure in the middle leaves the earlier ones done.
+// Applied in the order size, owner, mode, times; a failure in the middle leaves the earlier ones
+// done.
 struct SetattrArgs {
   uint32_t valid;
   uint32_t mode;  // 07777 only
@@ -146,8 +155,9 @@ struct SetattrArgs {
   uint32_t mtime_nsec;
 };
 
-// At least one of read and write. The descriptor is of a regular file, without any status flag that matters to the sentry;
-// everything but a regular file is refused with the errno that says what it is (EISDIR, ELOOP, ENXIO for the rest).
+// At least one of read and write. The descriptor is of a regular file, without any status flag that
+// matters to the sentry; everything but a regular file is refused with the errno that says what it
+// is (EISDIR, ELOOP, ENXIO for the rest).
 enum OpenFlags : uint32_t { kOpenRead = 1, kOpenWrite = 2, kOpenTruncate = 4, kOpenExclusive = 8 };
 
 struct CreateArgs {
@@ -163,7 +173,8 @@ struct CreateReply {
   Attr attr;
 };
 
-// Of a new object. The umask has been applied; the mode of Mknod carries the type (S_IFIFO, S_IFSOCK, S_IFREG).
+// Of a new object. The umask has been applied; the mode of Mknod carries the type (S_IFIFO,
+// S_IFSOCK, S_IFREG).
 struct OwnerMode {
   uint32_t mode;
   uint32_t uid;
@@ -178,8 +189,8 @@ struct ReaddirHead {
   uint32_t end;  // 1: nothing follows these entries
 };
 
-// Without "." and "..". Attributes are as lstat(2) would give them; mode is 0 if they could not be had (then type is what
-// getdents64(2) said, and ino its ino).
+// Without "." and "..". Attributes are as lstat(2) would give them; mode is 0 if they could not be
+// had (then type is what getdents64(2) said, and ino its ino).
 struct DirEntry {
   uint64_t cookie;  // where to go on after this entry
   uint32_t type;    // DT_*

@@ -6,7 +6,8 @@
 
 namespace platform {
 
-// The order of the kernel's user_regs_struct (arch/x86/include/asm/user_64.h), so that ptrace's view needs no translation.
+// The order of the kernel's user_regs_struct (arch/x86/include/asm/user_64.h), so that ptrace's
+// view needs no translation.
 struct Regs {
   uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax;
   uint64_t rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
@@ -15,13 +16,15 @@ static_assert(sizeof(Regs) == 27 * 8);
 
 constexpr uint64_t kUserCs = 0x33;
 constexpr uint64_t kUserSs = 0x2b;
-// Flags that a guest may set through sigreturn or ptrace (FIX_EFLAGS in the kernel's arch/x86/kernel/signal.c).
+// Flags that a guest may set through sigreturn or ptrace (FIX_EFLAGS in the kernel's
+// arch/x86/kernel/signal.c).
 constexpr uint64_t kUserEflags = 0x50dd5;  // CF PF AF ZF SF TF DF OF AC RF
 // IF and the fixed bit: always set in user mode.
 constexpr uint64_t kFixedEflags = 0x202;
 
-// Extended state in the layout of the kernel's signal frames: legacy FXSAVE area (512 bytes, with the software-reserved
-// fpx_sw_bytes at 464), XSAVE header, components, FP_XSTATE_MAGIC2. Empty means the initial state.
+// Extended state in the layout of the kernel's signal frames: legacy FXSAVE area (512 bytes, with
+// the software-reserved fpx_sw_bytes at 464), XSAVE header, components, FP_XSTATE_MAGIC2. Empty
+// means the initial state.
 using FpState = std::vector<uint8_t>;
 
 enum Prot : uint8_t { kProtNone = 0, kProtRead = 1, kProtWrite = 2, kProtExec = 4 };

@@ -1,6 +1,6 @@
-// All that the sentry knows of an engine: create address spaces, change their mappings, run a guest thread until it needs the
-// sentry, interrupt it. systrap and ptrace keep a host process per address space; kvm keeps page tables; nothing here tells
-// which.
+// All that the sentry knows of an engine: create address spaces, change their mappings, run a guest
+// thread until it needs the sentry, interrupt it. systrap and ptrace keep a host process per
+// address space; kvm keeps page tables; nothing here tells which.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,10 @@
 
 namespace platform {
 
-// A host descriptor that guest address spaces may map. Engines hand the descriptor to the host processes of those guest
-// address spaces that map it (and to no others), keyed by id(), which is never reused. What a guest process may do with the
-// descriptor it may do with the file: a read-only view of a file is a MapFile of its own, made from a read-only descriptor.
+// A host descriptor that guest address spaces may map. Engines hand the descriptor to the host
+// processes of those guest address spaces that map it (and to no others), keyed by id(), which is
+// never reused. What a guest process may do with the descriptor it may do with the file: a
+// read-only view of a file is a MapFile of its own, made from a read-only descriptor.
 class MapFile : public base::RefCounted {
  public:
   explicit MapFile(base::UniqueFd fd) : fd_(std::move(fd)), id_(NextId()) {}
@@ -33,9 +34,10 @@ class GuestThread;
 
 // The mappings of one guest process. The sentry keeps the truth (sentry/mm); this mirrors it.
 //
-// Order: changes take effect in the order of the calls that queue them, whichever thread's stop carries them out. All changes
-// queued before GuestThread::Run() are in effect before that guest thread executes its next instruction. Thread-safe; the
-// caller (sentry/mm) calls under its own lock so that the queue's order is the order of the truth.
+// Order: changes take effect in the order of the calls that queue them, whichever thread's stop
+// carries them out. All changes queued before GuestThread::Run() are in effect before that guest
+// thread executes its next instruction. Thread-safe; the caller (sentry/mm) calls under its own
+// lock so that the queue's order is the order of the truth.
 class AddressSpace : public base::RefCounted {
  public:
   // Maps file at [addr, addr+len), replacing what is there. Page-aligned; MAP_SHARED semantics.
@@ -44,48 +46,57 @@ class AddressSpace : public base::RefCounted {
   virtual void Unmap(uint64_t addr, uint64_t len) = 0;
   // Only for ranges mapped by Map().
   virtual void Protect(uint64_t addr, uint64_t len, uint8_t prot) = 0;
-  // Nothing of this address space maps the file any more: the guest side's descriptor is closed (queued like the others).
+  // Nothing of this address space maps the file any more: the guest side's descriptor is closed
+  // (queued like the others).
   virtual void Forget(const MapFile& file) = 0;
 
-  // A new guest thread in this address space. creator: the stopped guest thread on whose behalf (nullptr only for the first
-  // thread of an address space); called on the creator's host thread. The new object is then driven by one host thread of
-  // its own. ENOMEM/EAGAIN when the host can't.
+  // A new guest thread in this address space. creator: the stopped guest thread on whose behalf
+  // (nullptr only for the first thread of an address space); called on the creator's host thread.
+  // The new object is then driven by one host thread of its own. ENOMEM/EAGAIN when the host can't.
   virtual base::Result<std::unique_ptr<GuestThread>> NewThread(GuestThread* creator,
                                                                const Regs& regs,
                                                                const FpState& fp) = 0;
 
-  // Ends all guest threads at once: each Run() returns kDead. Idempotent, from any thread. The destructor does it too.
+  // Ends all guest threads at once: each Run() returns kDead. Idempotent, from any thread. The
+  // destructor does it too.
   virtual void Kill() = 0;
 };
 
-// One guest thread. All methods but Interrupt() are called by the one host thread that drives it, while it is stopped.
+// One guest thread. All methods but Interrupt() are called by the one host thread that drives it,
+// while it is stopped.
 class GuestThread {
  public:
   // Ends the host's thread.
   virtual ~GuestThread() = default;
 
-  // Applies queued mapping changes and register changes, runs the guest until it stops, and says why.
+  // Applies queued mapping changes and register changes, runs the guest until it stops, and says
+  // why.
   virtual Stop Run() = 0;
-  // Applies the queued mapping changes now, the guest staying stopped (fork: the parent's pages must be read-only before the
-  // child's copy of the address space is made). False when the guest side died.
+  // Applies the queued mapping changes now, the guest staying stopped (fork: the parent's pages
+  // must be read-only before the child's copy of the address space is made). False when the guest
+  // side died.
   virtual bool Commit() = 0;
 
   // After kSyscall: the number and arguments (copied once, stable).
   virtual const SyscallRegs& syscall() const = 0;
-  // The result of the system call: rax, with the least work that the engine can do. Only after kSyscall.
+  // The result of the system call: rax, with the least work that the engine can do. Only after
+  // kSyscall.
   virtual void SetReturn(uint64_t value) = 0;
 
-  // The registers at the stop. After kSyscall: rax == -ENOSYS, orig_rax == nr, rip behind the syscall instruction, as Linux
-  // shows them to a tracer; rcx and r11 may hold anything. Costs a copy: not for hot paths.
+  // The registers at the stop. After kSyscall: rax == -ENOSYS, orig_rax == nr, rip behind the
+  // syscall instruction, as Linux shows them to a tracer; rcx and r11 may hold anything. Costs a
+  // copy: not for hot paths.
   virtual const Regs& regs() = 0;
-  // Replaces all registers before the next Run (segment selectors are ignored, eflags sanitised). Overrides SetReturn.
+  // Replaces all registers before the next Run (segment selectors are ignored, eflags sanitised).
+  // Overrides SetReturn.
   virtual void SetRegs(const Regs& regs) = 0;
   virtual FpState GetFp() = 0;
   // A malformed state (size, magic, reserved XSAVE bits) is EINVAL and leaves the old one.
   virtual base::Result<void> SetFp(std::span<const uint8_t> fp) = 0;
 
-  // Makes a running guest stop soon with kInterrupted (or for another reason), or its next Run() return at once. From any
-  // thread, while the object lives. An interrupt that comes while the guest is stopped is kept for the next Run.
+  // Makes a running guest stop soon with kInterrupted (or for another reason), or its next Run()
+  // return at once. From any thread, while the object lives. An interrupt that comes while the
+  // guest is stopped is kept for the next Run.
   virtual void Interrupt() = 0;
 };
 
@@ -102,8 +113,8 @@ class Platform {
   virtual base::Result<base::Ref<AddressSpace>> NewAddressSpace() = 0;
   // Size in bytes of a full FpState: for AT_MINSIGSTKSZ and signal frames.
   virtual uint32_t fp_size() const = 0;
-  // Where guest code can call the host's clock_gettime(clockid_t, timespec*) without leaving the guest (the host's vDSO kept
-  // in each guest address space), or 0. For Moat's own vDSO.
+  // Where guest code can call the host's clock_gettime(clockid_t, timespec*) without leaving the
+  // guest (the host's vDSO kept in each guest address space), or 0. For Moat's own vDSO.
   virtual uint64_t guest_clock_gettime() const { return 0; }
   // At exit: ends all guest processes.
   virtual void Shutdown() = 0;

@@ -1,5 +1,6 @@
-// Host file system calls of the gofer, all relative to descriptors. Each returns the call's value, or -errno. Names given with a
-// directory must be single components, or "" for the descriptor itself; nothing here follows a symlink.
+// Host file system calls of the gofer, all relative to descriptors. Each returns the call's value,
+// or -errno. Names given with a directory must be single components, or "" for the descriptor
+// itself; nothing here follows a symlink.
 #pragma once
 
 #include <linux/fs.h>
@@ -12,7 +13,8 @@ namespace host {
 
 constexpr int EmptyPathFlag(const char* name) { return name[0] == 0 ? AT_EMPTY_PATH : 0; }
 
-// openat2(2) with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS; O_CLOEXEC, O_NOFOLLOW and O_NOCTTY are added.
+// openat2(2) with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS; O_CLOEXEC,
+// O_NOFOLLOW and O_NOCTTY are added.
 inline int OpenBeneath(int dir, const char* name, int flags, uint32_t mode = 0) {
   open_how how = {};
   how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC | O_NOFOLLOW;

@@ -3,11 +3,10 @@
 //
 //   platform::stub::LocateVdso()  in the command, while /proc is in sight
 //   ForkIntoNamespaces()          in the command; the rest in the child
-//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server sets its root up instead)
-//   (what still needs rights)
-//   DropRights()                  no capabilities, no_new_privs, an unprivileged id, not dumpable
-//   engine creation               guest processes inherit what is left
-//   InstallFilter()               filter.h
+//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server
+//   sets its root up instead) (what still needs rights) DropRights()                  no
+//   capabilities, no_new_privs, an unprivileged id, not dumpable engine creation guest processes
+//   inherit what is left InstallFilter()               filter.h
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,7 @@ namespace runsc {
 
 int CmdRun(const Settings& settings, const Words& words) {
   constexpr int kFailure = 1;  // runc's
+  constexpr size_t kMaxId = 1024;
   std::string bundle = ".", pid_file;
   FlagSet flags;
   flags.String("bundle", &bundle, "DIR", "the bundle's directory (default: the present one)");
@@ -32,11 +33,12 @@ int CmdRun(const Settings& settings, const Words& words) {
   }
   Spec spec;
   spec.id = words[i];
-  if (spec.id.empty() ||
+  if (spec.id.empty() || spec.id == "." || spec.id == ".." || spec.id.size() > kMaxId ||
       spec.id.find_first_not_of(
           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.") !=
           std::string::npos) {
-    return Fail("container id \"" + spec.id + "\" may hold letters, digits, and _+-. only",
+    return Fail("container id \"" + spec.id +
+                    "\" may hold letters, digits, and _+-. only, at most 1024 of them",
                 kFailure);
   }
   std::vector<std::string> warnings;

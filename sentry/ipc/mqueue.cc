@@ -297,9 +297,9 @@ base::Result<base::Ref<Mqueue>> MqueueDir::Make(std::string_view name, const Cre
   }
   // struct msg_msg and struct posix_msg_tree_node are 48 bytes each.
   constexpr int64_t kPerMessage = 48;
-  uint64_t charge = static_cast<uint64_t>(
-      a.maxmsg * (a.msgsize + kPerMessage) +
-      std::min<int64_t>(a.maxmsg, abi::kMQ_PRIO_MAX) * kPerMessage);
+  uint64_t charge =
+      static_cast<uint64_t>(a.maxmsg * (a.msgsize + kPerMessage) +
+                            std::min<int64_t>(a.maxmsg, abi::kMQ_PRIO_MAX) * kPerMessage);
   Task* t = Task::Current();
   uint64_t limit = t == nullptr ? UINT64_MAX : t->group().limits.Get(abi::kRLIMIT_MSGQUEUE).cur;
   {
@@ -369,9 +369,8 @@ int64_t MqueueDir::ListFrom(int64_t at, DirSink& sink) {
   return at;
 }
 
-base::Result<base::Ref<File>> MqueueDir::OpenQueue(Task& t, const std::string& name,
-                                                   uint32_t flags, uint32_t mode,
-                                                   const abi::MqAttr* attr) {
+base::Result<base::Ref<File>> MqueueDir::OpenQueue(Task& t, const std::string& name, uint32_t flags,
+                                                   uint32_t mode, const abi::MqAttr* attr) {
   const Creds& creds = t.creds();
   // lookup_one_len() in the root, and prepare_open().
   if (name == "." || name == ".." || name.find('/') != std::string::npos) {

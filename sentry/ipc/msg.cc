@@ -192,8 +192,8 @@ int32_t MsgTable::Info(int32_t cmd, abi::Msginfo* out) {
   out->msgmni = abi::kMSGMNI;
   out->msgmax = abi::kMSGMAX;
   out->msgmnb = abi::kMSGMNB;
-  out->msgssz = 16;       // MSGSSZ
-  out->msgseg = 0xffff;   // MSGSEG
+  out->msgssz = 16;      // MSGSSZ
+  out->msgseg = 0xffff;  // MSGSEG
   out->msgpool = usage ? ids_.size() : abi::kMSGMNI * (abi::kMSGMNB / 1024);
   out->msgmap = usage ? static_cast<int32_t>(count_) : abi::kMSGMNB;
   out->msgtql = usage ? static_cast<int32_t>(bytes_) : abi::kMSGMNB;

@@ -46,8 +46,8 @@ base::Result<int32_t> SemTable::Get(Task& t, int32_t key, int32_t nsems, int32_t
   return made->perm.id;
 }
 
-base::Result<bool> SemTable::TryOps(SemSet& s, std::span<const abi::Sembuf> ops,
-                                    SemUndoList* undo, int32_t pid, const abi::Sembuf** blocking) {
+base::Result<bool> SemTable::TryOps(SemSet& s, std::span<const abi::Sembuf> ops, SemUndoList* undo,
+                                    int32_t pid, const abi::Sembuf** blocking) {
   // All or nothing: the operations are done in order and undone when one can't be.
   SemUndoList::Adjustments* adj = nullptr;
   if (undo != nullptr) {

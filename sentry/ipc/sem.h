@@ -62,8 +62,7 @@ class SemTable : public base::RefCounted {
 
   base::Result<int32_t> Get(Task& t, int32_t key, int32_t nsems, int32_t flags);
   // ops: at most SEMOPM of them. EAGAIN at the deadline; EIDRM; EINTR.
-  base::Result<void> Op(Task& t, int32_t id, std::span<const abi::Sembuf> ops,
-                        int64_t deadline_ns);
+  base::Result<void> Op(Task& t, int32_t id, std::span<const abi::Sembuf> ops, int64_t deadline_ns);
   // cmd: IPC_STAT, SEM_STAT, SEM_STAT_ANY. What the call returns.
   base::Result<int32_t> Stat(Task& t, int32_t id, int32_t cmd, abi::SemidDs* out);
   base::Result<void> Set(Task& t, int32_t id, const abi::SemidDs& in);

@@ -294,8 +294,7 @@ std::string ShmTable::ProcText(const Task& reader) {
     char line[320];
     snprintf(line, sizeof line,
              "%10d %10d  %4o %21lu %5u %5u  %5lu %5u %5u %5u %5u %10lu %10lu %10lu %21lu %21lu\n",
-             d.perm.key, id, d.perm.mode, s->segsz,
-             static_cast<uint32_t>(ShowPid(reader, d.cpid)),
+             d.perm.key, id, d.perm.mode, s->segsz, static_cast<uint32_t>(ShowPid(reader, d.cpid)),
              static_cast<uint32_t>(ShowPid(reader, d.lpid)), d.nattch, d.perm.uid, d.perm.gid,
              d.perm.cuid, d.perm.cgid, static_cast<uint64_t>(d.atime),
              static_cast<uint64_t>(d.dtime), static_cast<uint64_t>(d.ctime), s->ResidentBytes(),

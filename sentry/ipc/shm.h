@@ -38,7 +38,7 @@ class ShmSegment : public Mappable {
   int64_t atime = 0, dtime = 0, ctime = 0;
   int32_t cpid = 0, lpid = 0;
   uint64_t mapped_bytes = 0;
-  uint32_t pins = 0;  // shmat calls under way
+  uint32_t pins = 0;     // shmat calls under way
   base::Ref<File> file;  // what /proc/[pid]/maps shows
 
  private:

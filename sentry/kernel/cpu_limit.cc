@@ -37,8 +37,8 @@ void CpuLimit::Check() {
   }
   // CPU time passes at most as fast as all processors together.
   uint64_t left = std::min(std::min(l.cur, l.max), kFar) * kSecond - used;
-  uint64_t wait = std::max<uint64_t>(left / static_cast<uint64_t>(group_.kernel().cpu_count()),
-                                     10000000);
+  uint64_t wait =
+      std::max<uint64_t>(left / static_cast<uint64_t>(group_.kernel().cpu_count()), 10000000);
   Arm(HostClock().Monotonic() + static_cast<int64_t>(std::min(wait, 3600 * kSecond)));
 }
 

@@ -127,7 +127,8 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
   for (base::Ref<File>& f : t.fds_->RemoveCloexec()) (void)f->Flush();
   if (g.timers) g.timers->DeleteAll();
   t.altstack = abi::StackT{0, abi::kSS_DISABLE, 0, 0};
-  t.persona.store(t.persona.load() & ~(id_change ? static_cast<uint32_t>(abi::kPER_CLEAR_ON_SETID) : 0));
+  t.persona.store(t.persona.load() &
+                  ~(id_change ? static_cast<uint32_t>(abi::kPER_CLEAR_ON_SETID) : 0));
   t.set_comm(image.comm);
   t.set_creds(std::move(creds));
   t.set_regs_ = image.regs;

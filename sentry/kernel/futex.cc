@@ -463,8 +463,8 @@ bool MarkDead(Task& t, uint64_t addr, bool pi, bool pending) {
       base::MutexLock lock(b.mu);
       bool more;
       if (Waiter* next = NextOwner(b, *key, &more)) {
-        uint32_t value = Tid(*next->task) | abi::kFUTEX_OWNER_DIED |
-                         (more ? abi::kFUTEX_WAITERS : 0);
+        uint32_t value =
+            Tid(*next->task) | abi::kFUTEX_OWNER_DIED | (more ? abi::kFUTEX_WAITERS : 0);
         if (SetWord(mm, UserAddr{addr}, value).ok()) TakeOut(b, next, &wake);
       }
     }
@@ -512,8 +512,8 @@ void ExitPiFutexes(Task& t) {
           bool more;
           if (word.ok() && (*word & abi::kFUTEX_TID_MASK) == Tid(t) &&
               NextOwner(b, w->key, &more) == w) {
-            uint32_t value = Tid(*w->task) | abi::kFUTEX_OWNER_DIED |
-                             (more ? abi::kFUTEX_WAITERS : 0);
+            uint32_t value =
+                Tid(*w->task) | abi::kFUTEX_OWNER_DIED | (more ? abi::kFUTEX_WAITERS : 0);
             if (SetWord(t.mm(), addr, value).ok()) TakeOut(b, w, &wake);
           }
         }

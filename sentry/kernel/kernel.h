@@ -98,7 +98,8 @@ class Kernel {
   void SendToPgrpLocked(ProcessGroup& p, const abi::SigInfo& info);
   // kill_ok_by_cred() and the session rule of SIGCONT. Under the tree lock. sig 0: the mere check.
   static bool MaySignal(const Task& sender, Task& target, int sig);
-  // ptrace_may_access() with PTRACE_MODE_ATTACH_REALCREDS (or, fs_creds, ..._FSCREDS as /proc does).
+  // ptrace_may_access() with PTRACE_MODE_ATTACH_REALCREDS (or, fs_creds, ..._FSCREDS as /proc
+  // does).
   static bool MayAccess(const Task& caller, Task& target, bool fs_creds = false);
   // The siginfo of a signal that sender sends with kill(2) or tgkill(2) (code), as a task of ns
   // sees it.
@@ -113,7 +114,7 @@ class Kernel {
     int32_t type = 0;  // P_ALL, P_PID, P_PGID (id in the caller's namespace), P_PIDFD (group)
     int32_t id = 0;
     ThreadGroup* group = nullptr;
-    uint32_t options = 0;  // W* and __W*
+    uint32_t options = 0;      // W* and __W*
     bool nonblocking = false;  // a pidfd with PIDFD_NONBLOCK: EAGAIN
   };
   struct WaitResult {

@@ -10,8 +10,7 @@ namespace sentry {
 base::Ref<File> PidFd::Make(base::Ref<Task> task, bool thread, uint32_t flags) {
   base::Ref<ThreadGroup> g = task->group_ref();
   return base::MakeRef<PidFd>(Vfs::NewAnonInode(0600), std::move(g),
-                              thread ? std::move(task) : base::Ref<Task>(),
-                              abi::kO_RDWR | flags);
+                              thread ? std::move(task) : base::Ref<Task>(), abi::kO_RDWR | flags);
 }
 
 uint32_t PidFd::Poll() {

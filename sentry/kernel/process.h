@@ -93,14 +93,14 @@ class ThreadGroup : public base::RefCounted {
   std::vector<base::Ref<ThreadGroup>> children;
   base::Ref<ProcessGroup> pgrp;
   bool is_child_subreaper = false;
-  // The sandbox's init took it over. No tie of job control then, as with Linux's global init; its own
-  // children have one, for it may be a shell.
+  // The sandbox's init took it over. No tie of job control then, as with Linux's global init; its
+  // own children have one, for it may be a shell.
   bool adopted = false;
-  bool exec_done = false;   // setpgid of a child that exec'd: EACCES
-  int exit_signal = 17;     // what the parent gets (SIGCHLD), 0 none
-  bool zombie = false;      // all tasks exited; waits to be reaped
-  bool reaped = false;      // removed from the tree
-  int32_t exit_status = 0;  // wait status
+  bool exec_done = false;                // setpgid of a child that exec'd: EACCES
+  int exit_signal = 17;                  // what the parent gets (SIGCHLD), 0 none
+  bool zombie = false;                   // all tasks exited; waits to be reaped
+  bool reaped = false;                   // removed from the tree
+  int32_t exit_status = 0;               // wait status
   std::function<void(int32_t)> on_exit;  // of processes that were started from outside
   WaitQueue child_events;                // wait4 of this group's tasks listens here
   WaitQueue exit_events;                 // pidfds listen here; EPOLLIN once the group is dead

@@ -69,7 +69,8 @@ bool KnownOp(uint16_t code) {
 bool SeccompProgramOk(std::span<const SockFilter> p) {
   size_t n = p.size();
   if (n == 0 || n > static_cast<size_t>(abi::kBPF_MAXINSNS)) return false;
-  // Which scratch words are surely written when an instruction is reached (check_load_and_stores()).
+  // Which scratch words are surely written when an instruction is reached
+  // (check_load_and_stores()).
   std::vector<uint16_t> valid(n, 0xffff);
   uint16_t now = 0;
   for (size_t pc = 0; pc < n; pc++) {
@@ -309,8 +310,9 @@ base::Result<int32_t> Task::AddSeccompFilter(std::vector<abi::SockFilter> progra
       if (t == this || t->exiting()) continue;
       int mode = t->seccomp_mode();
       base::Ref<SeccompFilter> theirs = t->seccomp_filter();
-      bool ok = mode == abi::kSECCOMP_MODE_DISABLED ||
-                (mode == abi::kSECCOMP_MODE_FILTER && (!theirs || (mine && mine->Extends(theirs.get()))));
+      bool ok =
+          mode == abi::kSECCOMP_MODE_DISABLED ||
+          (mode == abi::kSECCOMP_MODE_FILTER && (!theirs || (mine && mine->Extends(theirs.get()))));
       dropped.push_back(std::move(theirs));
       if (!ok) return pid_ns()->IdOf(*t);
     }

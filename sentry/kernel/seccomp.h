@@ -1,5 +1,5 @@
-// The guest's own system call filters (seccomp(2); kernel/seccomp.c): classic BPF programs, verified
-// when installed and interpreted here.
+// The guest's own system call filters (seccomp(2); kernel/seccomp.c): classic BPF programs,
+// verified when installed and interpreted here.
 #pragma once
 
 #include <bitset>

@@ -12,9 +12,7 @@ constexpr uint64_t kFlagTf = 0x100, kFlagDf = 0x400, kFlagRf = 0x10000;
 constexpr size_t kLegacyFp = 512;
 constexpr size_t kXStateHeader = 64;
 
-bool WithinAltStack(const abi::StackT& s, uint64_t sp) {
-  return sp > s.sp && sp - s.sp <= s.size;
-}
+bool WithinAltStack(const abi::StackT& s, uint64_t sp) { return sp > s.sp && sp - s.sp <= s.size; }
 
 }  // namespace
 

@@ -90,8 +90,7 @@ void SignalOps::Complete(ThreadGroup& g, Task* task, int sig) {
   if (t == nullptr) return;  // who unblocks it finds it
   DefaultAction d = DefaultActionOf(sig);
   if ((d == DefaultAction::kTerminate || d == DefaultAction::kCore) &&
-      g.handlers->Get(sig).handler == abi::kSIG_DFL &&
-      (t->real_blocked_ & SignalBit(sig)) == 0) {
+      g.handlers->Get(sig).handler == abi::kSIG_DFL && (t->real_blocked_ & SignalBit(sig)) == 0) {
     // No core files are written, so core signals need no detour through the receiver.
     StartGroupExit(g, sig);
     return;

@@ -126,8 +126,7 @@ void Task::set_net_ns(base::Ref<NetNamespace> n) {
 }
 
 TaskVfs Task::vfs() const {
-  return TaskVfs{creds_,  fs_->root(),  fs_->cwd(), mounts_, fs_->umask(),
-                 const_cast<Task*>(this)};
+  return TaskVfs{creds_, fs_->root(), fs_->cwd(), mounts_, fs_->umask(), const_cast<Task*>(this)};
 }
 
 std::string Task::comm() const {

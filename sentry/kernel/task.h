@@ -271,7 +271,7 @@ class Task : public base::RefCounted {
   bool stop_counted_ = false;  // under signal_mu: still counts in stop_remaining
   // Of the last fault, for sigcontext.
   uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_cr2_ = 0;
-  uint64_t set_child_tid_ = 0;  // written by the new task itself (CLONE_CHILD_SETTID)
+  uint64_t set_child_tid_ = 0;         // written by the new task itself (CLONE_CHILD_SETTID)
   base::Ref<base::RefCounted> vfork_;  // a VforkDone: the parent waits for exec or exit
   std::atomic<uint64_t> cpu_mask_{0};
   std::atomic<int64_t> run_ns_{0}, run_since_{0};  // run_since_ 0: asleep

@@ -101,9 +101,9 @@ void TaskRunner::DoFault(const platform::Stop& s) {
   t.fault_error_ = s.error;
   if (s.trapno == kPageFault) {
     t.fault_cr2_ = s.addr;
-    uint8_t access = (s.error & 16) != 0   ? platform::kProtExec
+    uint8_t access = (s.error & 16) != 0  ? platform::kProtExec
                      : (s.error & 2) != 0 ? platform::kProtWrite
-                                           : platform::kProtRead;
+                                          : platform::kProtRead;
     MemoryManager::FaultError err{};
     if (t.mm_->HandleFault(s.addr, access, &err, s.signo == abi::kSIGBUS)) {
       t.min_flt.fetch_add(1, std::memory_order_relaxed);

@@ -19,8 +19,8 @@ class TaskRunner {
   void DoFault(const platform::Stop& s);
   // Acts on all that is pending: death (false: the task must exit), stops, signals.
   bool HandleInterrupt();
-  // get_signal(): the next signal that has a handler; signo 0: none. Dies, stops and ignores inside.
-  // False: exit.
+  // get_signal(): the next signal that has a handler; signo 0: none. Dies, stops and ignores
+  // inside. False: exit.
   bool NextSignal(abi::SigInfo* info, abi::SigAction* action);
   void Stop();
   void Deliver(const abi::SigInfo& info, const abi::SigAction& action);

@@ -1,8 +1,9 @@
 // wait4(2), waitid(2): kernel/exit.c, do_wait().
+#include "syscalls/abi/wait.h"
+
 #include "sentry/kernel/released.h"
 #include "syscalls/abi/epoll.h"
 #include "syscalls/abi/sched.h"
-#include "syscalls/abi/wait.h"
 
 namespace sentry {
 namespace {

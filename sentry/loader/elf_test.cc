@@ -53,7 +53,8 @@ abi::Elf64Phdr Load(uint64_t vaddr, uint64_t offset, uint64_t filesz, uint64_t m
 }
 
 TEST(ElfTest, GoodFile) {
-  File f({Load(0, 0, 0x800, 0x800, abi::kPF_R), Load(0x1000, 0x1000, 0x500, 0x500, 5),
+  File f({Load(0, 0, 0x800, 0x800, abi::kPF_R),
+          Load(0x1000, 0x1000, 0x500, 0x500, 5),
           Load(0x2f00, 0x1f00, 0x200, 0x4000, 6),
           {abi::kPT_INTERP, 4, 0x2000, 0, 0, 11, 11, 1},
           {abi::kPT_GNU_STACK, 7, 0, 0, 0, 0, 0, 16}});
@@ -95,21 +96,26 @@ TEST(ElfTest, MalformedHeaders) {
   EXPECT_EQ(broken([](File& f) { f.headers[0].vaddr = UINT64_MAX - 0x100; }), inval);
   EXPECT_EQ(broken([](File& f) { f.headers[0].offset = UINT64_MAX - 0x100; }), inval);
   EXPECT_EQ(broken([](File& f) { f.headers[0].vaddr = 0x10; }), inval);
-  EXPECT_EQ(broken([](File& f) { f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 1, 1, 1}),
-                                 f.h.phnum = 2; }), noexec);
-  EXPECT_EQ(broken([](File& f) { f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 5, 5, 1}),
-                                 f.h.phnum = 2; }), noexec);
   EXPECT_EQ(broken([](File& f) {
-              f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 1 << 30, 1 << 30, 1}),
-                  f.h.phnum = 2;
+              f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 1, 1, 1}), f.h.phnum = 2;
             }),
             noexec);
+  EXPECT_EQ(broken([](File& f) {
+              f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 5, 5, 1}), f.h.phnum = 2;
+            }),
+            noexec);
+  EXPECT_EQ(
+      broken([](File& f) {
+        f.headers.push_back({abi::kPT_INTERP, 4, 0x2000, 0, 0, 1 << 30, 1 << 30, 1}), f.h.phnum = 2;
+      }),
+      noexec);
   EXPECT_TRUE(File::ParseBytes("").is(Errno::kENOEXEC));
   EXPECT_TRUE(File::ParseBytes("\177ELF").is(Errno::kENOEXEC));
 }
 
 TEST(ElfTest, RandomDamageNeverCrashes) {
-  File good({Load(0, 0, 0x800, 0x800, 5), Load(0x2f00, 0x1f00, 0x200, 0x4000, 6),
+  File good({Load(0, 0, 0x800, 0x800, 5),
+             Load(0x2f00, 0x1f00, 0x200, 0x4000, 6),
              {abi::kPT_INTERP, 4, 0x2000, 0, 0, 11, 11, 1}});
   std::string bytes = good.Bytes();
   uint32_t seed = 1;

@@ -17,9 +17,9 @@ using platform::kProtExec;
 using platform::kProtRead;
 using platform::kProtWrite;
 
-constexpr uint64_t kStackLimitDefault = 8 << 20;     // _STK_LIM
-constexpr uint64_t kMaxArgString = 32 * kPageSize;   // MAX_ARG_STRLEN
-constexpr uint64_t kInitialStack = 132 << 10;        // stack_expand and a page
+constexpr uint64_t kStackLimitDefault = 8 << 20;      // _STK_LIM
+constexpr uint64_t kMaxArgString = 32 * kPageSize;    // MAX_ARG_STRLEN
+constexpr uint64_t kInitialStack = 132 << 10;         // stack_expand and a page
 constexpr uint64_t kStackRandom = uint64_t{1} << 34;  // STACK_RND_MASK pages
 constexpr uint64_t kMmapRandom = uint64_t{1} << 40;   // mmap_rnd_bits = 28 pages
 constexpr uint64_t kBrkRandom = 0x02000000;
@@ -76,8 +76,8 @@ base::Result<base::Ref<File>> ReopenExec(const TaskVfs& vfs, const Creds& creds,
   return file;
 }
 
-base::Result<void> MapSegment(MemoryManager& mm, const base::Ref<File>& file,
-                              const ElfSegment& s, uint64_t bias) {
+base::Result<void> MapSegment(MemoryManager& mm, const base::Ref<File>& file, const ElfSegment& s,
+                              uint64_t bias) {
   uint64_t start = PageDown(s.vaddr + bias);
   uint64_t file_end = s.vaddr + bias + s.filesz, end = s.vaddr + bias + s.memsz;
   uint64_t mapped = start;
@@ -151,8 +151,8 @@ struct Program {
 base::Result<Program> FindProgram(const TaskVfs& vfs, const Creds& creds, const ExecArgs& args,
                                   uint64_t limit) {
   Program p;
-  p.file = args.file ? TRY(ReopenExec(vfs, creds, args.file))
-                     : TRY(OpenExec(vfs, creds, args.filename));
+  p.file =
+      args.file ? TRY(ReopenExec(vfs, creds, args.file)) : TRY(OpenExec(vfs, creds, args.filename));
   p.argv = args.argv;
   // Linux gives a program that was called without any argument an empty one.
   if (p.argv.empty()) p.argv.push_back("");
@@ -271,8 +271,7 @@ base::Result<Kernel::LoadedImage> LoadProgram(Kernel& k, const TaskVfs& vfs, con
       out.set_uid = true;
       out.uid = euid = perm.uid;
     }
-    if (known && (perm.mode & (abi::kS_ISGID | abi::kS_IXGRP)) ==
-                     (abi::kS_ISGID | abi::kS_IXGRP)) {
+    if (known && (perm.mode & (abi::kS_ISGID | abi::kS_IXGRP)) == (abi::kS_ISGID | abi::kS_IXGRP)) {
       out.set_gid = true;
       out.gid = egid = perm.gid;
     }

@@ -23,9 +23,8 @@ uint8_t* BackingFile::Window(uint64_t offset, uint64_t* len) {
   base::MutexLock lock(mu_);
   auto it = windows_.find(index);
   if (it == windows_.end()) {
-    long p =
-        host::Mmap(nullptr, kWindow, PROT_READ | (writable_ ? PROT_WRITE : 0), MAP_SHARED,
-                   map_file_->fd(), static_cast<int64_t>(index * kWindow));
+    long p = host::Mmap(nullptr, kWindow, PROT_READ | (writable_ ? PROT_WRITE : 0), MAP_SHARED,
+                        map_file_->fd(), static_cast<int64_t>(index * kWindow));
     if (host::IsError(p)) return nullptr;
     it = windows_.emplace(index, reinterpret_cast<uint8_t*>(p)).first;
   }

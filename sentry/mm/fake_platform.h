@@ -39,9 +39,8 @@ class FakeAddressSpace : public platform::AddressSpace {
   void Forget(const platform::MapFile& file) override {
     for (auto& [addr, p] : pages) forgotten_in_use |= p.file.get() == &file;
   }
-  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(platform::GuestThread*,
-                                                                 const platform::Regs&,
-                                                                 const platform::FpState&) override {
+  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
+      platform::GuestThread*, const platform::Regs&, const platform::FpState&) override {
     return abi::Errno::kENOSYS;
   }
   void Kill() override {}

@@ -29,7 +29,8 @@ MemoryManager::~MemoryManager() {
   Garbage garbage;
   base::MutexLock lock(mu_);
   for (auto& [start, v] : vmas_) {
-    if (v.mappable) v.mappable->OnUnmap(v.end - v.start, v.shared && (v.max_prot & platform::kProtWrite));
+    if (v.mappable)
+      v.mappable->OnUnmap(v.end - v.start, v.shared && (v.max_prot & platform::kProtWrite));
     garbage.Take(v);
   }
   for (auto& [key, use] : uses_) {
@@ -112,10 +113,10 @@ MemoryManager::VmaMap::iterator MemoryManager::InsertVma(Vma v) {
 }
 
 static bool Mergeable(const Vma& a, const Vma& b) {
-  return a.end == b.start && a.prot == b.prot && a.max_prot == b.max_prot &&
-         a.shared == b.shared && a.grows_down == b.grows_down && a.locked == b.locked &&
-         a.dont_fork == b.dont_fork && a.wipe_on_fork == b.wipe_on_fork &&
-         a.dont_dump == b.dont_dump && a.noreserve == b.noreserve && a.mappable == b.mappable &&
+  return a.end == b.start && a.prot == b.prot && a.max_prot == b.max_prot && a.shared == b.shared &&
+         a.grows_down == b.grows_down && a.locked == b.locked && a.dont_fork == b.dont_fork &&
+         a.wipe_on_fork == b.wipe_on_fork && a.dont_dump == b.dont_dump &&
+         a.noreserve == b.noreserve && a.mappable == b.mappable &&
          (!a.mappable || a.offset + (a.end - a.start) == b.offset) && a.file == b.file &&
          a.special_name == b.special_name && a.anon_name == b.anon_name;
 }
@@ -276,8 +277,7 @@ base::Result<uint64_t> MemoryManager::MmapLocked(const MmapArgs& a, Garbage* g) 
   v.offset = a.mappable ? a.offset : 0;
   v.file = a.file;
   v.special_name = a.special_name;
-  if (v.locked && !a.ipc_lock &&
-      locked_ + len > limits.memlock.load(std::memory_order_relaxed)) {
+  if (v.locked && !a.ipc_lock && locked_ + len > limits.memlock.load(std::memory_order_relaxed)) {
     return abi::Errno::kEAGAIN;
   }
   uint64_t replaced = 0;
@@ -357,8 +357,7 @@ bool MemoryManager::GrowStack(VmaMap::iterator it, uint64_t addr) {
       uint64_t gap = below.prot != 0 && !below.grows_down ? kStackGap : 0;
       if (start < below.end || start - below.end < gap) return false;
     }
-    if (v.locked &&
-        locked_ + (v.start - start) > limits.memlock.load(std::memory_order_relaxed)) {
+    if (v.locked && locked_ + (v.start - start) > limits.memlock.load(std::memory_order_relaxed)) {
       return false;
     }
     return MayExpand(v, v.start - start);
@@ -425,8 +424,7 @@ uint64_t MemoryManager::Brk(uint64_t addr) {
     if (v.locked && locked_ + len > limits.memlock.load(std::memory_order_relaxed)) return brk_;
     if (!MayExpand(v, len)) return brk_;
     // Room for a gigabyte of heap that stays one host mapping.
-    uint64_t offset =
-        AllocateIn(old_end, len, old_end, old_end + std::max(len, uint64_t{1} << 30));
+    uint64_t offset = AllocateIn(old_end, len, old_end, old_end + std::max(len, uint64_t{1} << 30));
     if (offset == MemoryFile::kNoSpace) return brk_;
     Pma p;
     p.end = new_end;

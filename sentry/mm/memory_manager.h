@@ -280,8 +280,8 @@ class MemoryManager : public UserMemory {
   base::Result<uint64_t> MremapLocked(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
                                       uint32_t flags, uint64_t new_addr, Garbage* g)
       REQUIRES_LOCK(mu_);
-  base::Result<uint64_t> MoveVma(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
-                                 uint64_t to, bool keep, Garbage* g) REQUIRES_LOCK(mu_);
+  base::Result<uint64_t> MoveVma(uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint64_t to,
+                                 bool keep, Garbage* g) REQUIRES_LOCK(mu_);
   void PopulateRange(uint64_t start, uint64_t end, bool write, Garbage* g) REQUIRES_LOCK(mu_);
 
   platform::Platform& platform_;
@@ -302,7 +302,7 @@ class MemoryManager : public UserMemory {
   uint64_t search_from_ GUARDED_BY(mu_) = 0, search_skipped_ GUARDED_BY(mu_) = 0;
   // Bytes.
   uint64_t total_ GUARDED_BY(mu_) = 0, data_ GUARDED_BY(mu_) = 0, stack_ GUARDED_BY(mu_) = 0,
-           text_ GUARDED_BY(mu_) = 0, locked_ GUARDED_BY(mu_) = 0, peak_ GUARDED_BY(mu_) = 0;
+                  text_ GUARDED_BY(mu_) = 0, locked_ GUARDED_BY(mu_) = 0, peak_ GUARDED_BY(mu_) = 0;
   bool lock_future_ GUARDED_BY(mu_) = false;
   Layout layout_ GUARDED_BY(mu_);
   base::Ref<base::RefCounted> exe_ GUARDED_BY(mu_);

@@ -1,6 +1,5 @@
 // What backs a mapping: memory files, copies before writes, faults.
 
-
 #include <algorithm>
 
 #include "platform/host/host.h"
@@ -194,8 +193,7 @@ bool MemoryManager::FillAnon(const Vma& v, uint64_t start, uint64_t end) {
 
 // --- files ---
 
-base::Result<void> MemoryManager::FillFile(const Vma& v, uint64_t start, uint64_t end,
-                                           Garbage* g) {
+base::Result<void> MemoryManager::FillFile(const Vma& v, uint64_t start, uint64_t end, Garbage* g) {
   uint64_t size = v.mappable->size();
   size = size > UINT64_MAX - kPageSize ? PageDown(size) : PageUp(size);
   bool write = v.shared && (v.prot & kProtWrite);
@@ -254,7 +252,8 @@ bool MemoryManager::CopyEagerly(const Vma& v, uint64_t start, uint64_t end, Garb
   uint64_t room = len;
   uint8_t* to = current_->Window(offset, &room);
   // One call straight into the new memory, if the file can be read so; a window border is rare.
-  if (to != nullptr && room == len) r = host::Pread(x->file->fd(), to, len, static_cast<int64_t>(x->offset));
+  if (to != nullptr && room == len)
+    r = host::Pread(x->file->fd(), to, len, static_cast<int64_t>(x->offset));
   if (r <= 0 && !CopyInto(*current_, offset, *x->file, x->offset, len)) return false;
   Pma p;
   p.end = end;

@@ -119,9 +119,8 @@ base::Result<uint64_t> MemoryManager::MremapLocked(uint64_t old_addr, uint64_t o
   return MoveVma(old_addr, old_len, new_len, to, false, g);
 }
 
-base::Result<uint64_t> MemoryManager::MoveVma(uint64_t old_addr, uint64_t old_len,
-                                              uint64_t new_len, uint64_t to, bool keep,
-                                              Garbage* g) {
+base::Result<uint64_t> MemoryManager::MoveVma(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
+                                              uint64_t to, bool keep, Garbage* g) {
   if (vmas_.size() + 3 >= kMaxMapCount) return abi::Errno::kENOMEM;
   uint64_t old_end = old_addr + old_len;
   Vma v = FindVma(old_addr)->second;

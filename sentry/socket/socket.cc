@@ -12,7 +12,7 @@ namespace {
 
 std::span<const SocketFamily> families;
 
-constexpr uint32_t kMaxBuffer = 212992;             // net.core.wmem_max
+constexpr uint32_t kMaxBuffer = 212992;  // net.core.wmem_max
 constexpr uint32_t kMinSend = 4608, kMinReceive = 2304;
 
 template <typename T>

@@ -79,8 +79,7 @@ class Socket : public File {
   base::Result<void> SetOption(Task& task, int32_t level, int32_t name,
                                std::span<const uint8_t> value);
   // Writes at most out.size() bytes; the value's length.
-  base::Result<uint32_t> GetOption(Task& task, int32_t level, int32_t name,
-                                   std::span<uint8_t> out);
+  base::Result<uint32_t> GetOption(Task& task, int32_t level, int32_t name, std::span<uint8_t> out);
 
   // Deadlines of SO_RCVTIMEO and SO_SNDTIMEO for a wait that starts now.
   int64_t WaitDeadline(bool write) override;

@@ -158,8 +158,8 @@ class Inode : public base::RefCounted {
   virtual base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) {
     return abi::Errno::kENOTDIR;
   }
-  // As Lookup. A file system that has to ask somebody may ask for what comes next in the same message; the result is that of
-  // name alone.
+  // As Lookup. A file system that has to ask somebody may ask for what comes next in the same
+  // message; the result is that of name alone.
   virtual base::Result<base::Ref<Inode>> LookupAhead(const Creds& creds, std::string_view name,
                                                      const LookupHint& hint) {
     return Lookup(creds, name);

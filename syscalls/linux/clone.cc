@@ -105,9 +105,7 @@ SyscallResult sys_set_tid_address(Task& task, UserAddr tidptr) {
   return task.tid();
 }
 
-SyscallResult sys_unshare(Task& task, uint64_t flags) {
-  return task.kernel().Unshare(task, flags);
-}
+SyscallResult sys_unshare(Task& task, uint64_t flags) { return task.kernel().Unshare(task, flags); }
 
 SyscallResult sys_setns(Task& task, int32_t fd, int32_t nstype) {
   base::Ref<sentry::File> file = TRY(task.fds().Get(fd));

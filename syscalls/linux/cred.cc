@@ -14,9 +14,8 @@ constexpr uint32_t kKeep = UINT32_MAX;  // -1: leave it
 constexpr int32_t kMaxGroups = 65536;   // NGROUPS_MAX
 constexpr CapSet kFsCaps = abi::CapBit(abi::kCAP_CHOWN) | abi::CapBit(abi::kCAP_MKNOD) |
                            abi::CapBit(abi::kCAP_DAC_OVERRIDE) |
-                           abi::CapBit(abi::kCAP_DAC_READ_SEARCH) |
-                           abi::CapBit(abi::kCAP_FOWNER) | abi::CapBit(abi::kCAP_FSETID) |
-                           abi::CapBit(abi::kCAP_LINUX_IMMUTABLE) |
+                           abi::CapBit(abi::kCAP_DAC_READ_SEARCH) | abi::CapBit(abi::kCAP_FOWNER) |
+                           abi::CapBit(abi::kCAP_FSETID) | abi::CapBit(abi::kCAP_LINUX_IMMUTABLE) |
                            abi::CapBit(abi::kCAP_MAC_OVERRIDE);
 
 uint32_t ShowUid(const Task& t, uint32_t uid) {

@@ -17,9 +17,8 @@ using sentry::FileCast;
 namespace {
 
 // EPOLLEXCLUSIVE_OK_BITS.
-constexpr uint32_t kExclusiveOk = abi::kEPOLLIN | abi::kEPOLLOUT | abi::kEPOLLERR |
-                                  abi::kEPOLLHUP | abi::kEPOLLWAKEUP | abi::kEPOLLET |
-                                  abi::kEPOLLEXCLUSIVE;
+constexpr uint32_t kExclusiveOk = abi::kEPOLLIN | abi::kEPOLLOUT | abi::kEPOLLERR | abi::kEPOLLHUP |
+                                  abi::kEPOLLWAKEUP | abi::kEPOLLET | abi::kEPOLLEXCLUSIVE;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
 SyscallResult Create(Task& task, bool cloexec) {
@@ -27,8 +26,7 @@ SyscallResult Create(Task& task, bool cloexec) {
 }
 
 // deadline: 0 does not wait.
-SyscallResult Wait(Task& task, int32_t epfd, UserAddr events, int32_t maxevents,
-                   int64_t deadline) {
+SyscallResult Wait(Task& task, int32_t epfd, UserAddr events, int32_t maxevents, int64_t deadline) {
   if (maxevents <= 0 || maxevents > abi::kEP_MAX_EVENTS) return abi::Errno::kEINVAL;
   uint64_t bytes = static_cast<uint64_t>(maxevents) * sizeof(abi::EpollEvent);
   if (events.value > kUserEnd || bytes > kUserEnd - events.value) return abi::Errno::kEFAULT;

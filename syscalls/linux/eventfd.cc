@@ -22,9 +22,8 @@ SyscallResult sys_eventfd2(Task& task, uint32_t count, int32_t flags) {
   if (flags & ~(abi::kEFD_CLOEXEC | abi::kEFD_NONBLOCK | abi::kEFD_SEMAPHORE)) {
     return abi::Errno::kEINVAL;
   }
-  return InstallFile(
-      task, base::MakeRef<EventFd>(count, (flags & abi::kEFD_SEMAPHORE) != 0, flags),
-      (flags & abi::kEFD_CLOEXEC) != 0);
+  return InstallFile(task, base::MakeRef<EventFd>(count, (flags & abi::kEFD_SEMAPHORE) != 0, flags),
+                     (flags & abi::kEFD_CLOEXEC) != 0);
 }
 
 SyscallResult sys_eventfd(Task& task, uint32_t count) { return sys_eventfd2(task, count, 0); }
@@ -78,8 +77,7 @@ SyscallResult sys_signalfd4(Task& task, int32_t fd, UserIn<abi::SigSet> mask, ui
   TRY(task.mm().CopyIn(&set, mask.addr, sizeof set));
   if (flags & ~(abi::kSFD_CLOEXEC | abi::kSFD_NONBLOCK)) return abi::Errno::kEINVAL;
   if (fd == -1) {
-    return InstallFile(task, base::MakeRef<SignalFd>(set, flags),
-                       (flags & abi::kSFD_CLOEXEC) != 0);
+    return InstallFile(task, base::MakeRef<SignalFd>(set, flags), (flags & abi::kSFD_CLOEXEC) != 0);
   }
   base::Ref<File> file = TRY(task.fds().Get(fd));
   auto* sfd = FileCast<SignalFd>(file.get());

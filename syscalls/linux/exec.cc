@@ -84,15 +84,13 @@ SyscallResult sys_execveat(Task& task, int32_t dirfd, UserCString path, UserAddr
     sentry::ResolveFlags how;
     how.follow = (flags & abi::kAT_SYMLINK_NOFOLLOW) == 0;
     how.empty_path = empty;
-    sentry::Path place =
-        TRY(sentry::Vfs::Resolve(vfs.ctx(), start ? &start : nullptr, name, how));
+    sentry::Path place = TRY(sentry::Vfs::Resolve(vfs.ctx(), start ? &start : nullptr, name, how));
     base::Ref<sentry::Inode> inode = place.dentry->inode();
     if (inode && inode->is_symlink()) return abi::Errno::kELOOP;
     // do_open_execat(): a regular file that may be executed.
     if (!inode || !inode->is_reg()) return abi::Errno::kEACCES;
     TRY(sentry::Vfs::CheckAccess(vfs.ctx(), place, sentry::kMayExec));
-    args.file = TRY(inode->Open(place.dentry, sentry::OpenFlags{abi::kO_RDONLY, 0},
-                                task.creds()));
+    args.file = TRY(inode->Open(place.dentry, sentry::OpenFlags{abi::kO_RDONLY, 0}, task.creds()));
     args.file->set_path(place);
     // A script's interpreter could not open a name that closes on exec.
   }

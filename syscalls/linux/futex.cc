@@ -68,8 +68,7 @@ SyscallResult sys_futex(Task& task, UserAddr uaddr, int32_t op, uint32_t val,
   if (timeout_or_val2 != 0 &&
       (cmd == abi::kFUTEX_WAIT || cmd == abi::kFUTEX_WAIT_BITSET || cmd == abi::kFUTEX_LOCK_PI ||
        cmd == abi::kFUTEX_LOCK_PI2 || cmd == abi::kFUTEX_WAIT_REQUEUE_PI)) {
-    abi::Timespec ts =
-        TRY(UserIn<abi::Timespec>{UserAddr{timeout_or_val2}}.Fetch(task.mm()));
+    abi::Timespec ts = TRY(UserIn<abi::Timespec>{UserAddr{timeout_or_val2}}.Fetch(task.mm()));
     if (!ValidTimespec(ts)) return abi::Errno::kEINVAL;
     if (cmd == abi::kFUTEX_WAIT) {
       deadline = DeadlineAfter(TimespecToNs(ts));
@@ -134,8 +133,8 @@ SyscallResult sys_futex_wait(Task& task, UserAddr uaddr, uint64_t val, uint64_t 
   bool is_private = TRY(Futex2Private(flags));
   if (val > UINT32_MAX || mask > UINT32_MAX) return abi::Errno::kEINVAL;
   int64_t deadline = TRY(ClockDeadline(task, timeout, clockid));
-  return WaitUntil(task, uaddr, is_private, static_cast<uint32_t>(val),
-                   static_cast<uint32_t>(mask), deadline);
+  return WaitUntil(task, uaddr, is_private, static_cast<uint32_t>(val), static_cast<uint32_t>(mask),
+                   deadline);
 }
 
 SyscallResult sys_futex_wake(Task& task, UserAddr uaddr, uint64_t mask, int32_t nr,

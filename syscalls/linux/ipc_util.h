@@ -26,8 +26,8 @@ base::Result<void> InstallPair(sentry::Task& task, base::Ref<sentry::File> a,
 // The signal of a write to a pipe or socket that nobody will read.
 void RaiseSigpipe(sentry::Task& task);
 
-// A signal mask argument of ppoll, pselect6, epoll_pwait: set for the length of the call. EINVAL for
-// a wrong size, EFAULT.
+// A signal mask argument of ppoll, pselect6, epoll_pwait: set for the length of the call. EINVAL
+// for a wrong size, EFAULT.
 base::Result<void> SetCallMask(sentry::Task& task, sentry::UserAddr mask, uint64_t size);
 
 // timespec_valid().

@@ -15,8 +15,8 @@ namespace {
 
 constexpr uint64_t kPage = sentry::kPageSize;
 constexpr uint64_t kMaxNodes = 1024;  // MAX_NUMNODES
-constexpr int32_t kModeFlags = abi::kMPOL_F_STATIC_NODES | abi::kMPOL_F_RELATIVE_NODES |
-                               abi::kMPOL_F_NUMA_BALANCING;
+constexpr int32_t kModeFlags =
+    abi::kMPOL_F_STATIC_NODES | abi::kMPOL_F_RELATIVE_NODES | abi::kMPOL_F_NUMA_BALANCING;
 
 struct Policy {
   int32_t mode = abi::kMPOL_DEFAULT, flags = 0;
@@ -47,7 +47,8 @@ base::Result<Nodes> GetNodes(Task& task, UserAddr mask, uint64_t maxnode) {
 // sanitize_mpol_flags().
 base::Result<Policy> Split(int32_t mode) {
   Policy p{mode & ~kModeFlags, mode & kModeFlags};
-  if (p.mode < 0 || Lookup(FlagSet::mempolicy, static_cast<uint64_t>(p.mode)) == Support::kRefused) {
+  if (p.mode < 0 ||
+      Lookup(FlagSet::mempolicy, static_cast<uint64_t>(p.mode)) == Support::kRefused) {
     return abi::Errno::kEINVAL;
   }
   constexpr int32_t kBoth = abi::kMPOL_F_STATIC_NODES | abi::kMPOL_F_RELATIVE_NODES;
@@ -154,8 +155,7 @@ SyscallResult sys_mbind(Task& task, UserAddr addr, uint64_t len, uint64_t mode, 
                         uint64_t maxnode, uint32_t flags) {
   Policy p = TRY(Split(static_cast<int32_t>(mode)));
   Nodes n = TRY(GetNodes(task, nmask, maxnode));
-  constexpr uint32_t kValid =
-      abi::kMPOL_MF_STRICT | abi::kMPOL_MF_MOVE | abi::kMPOL_MF_MOVE_ALL;
+  constexpr uint32_t kValid = abi::kMPOL_MF_STRICT | abi::kMPOL_MF_MOVE | abi::kMPOL_MF_MOVE_ALL;
   if ((flags & ~kValid) != 0) return abi::Errno::kEINVAL;
   if ((flags & abi::kMPOL_MF_MOVE_ALL) != 0 && !task.creds().Has(abi::kCAP_SYS_NICE)) {
     return abi::Errno::kEPERM;

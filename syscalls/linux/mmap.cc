@@ -21,11 +21,11 @@ namespace {
 constexpr uint64_t kProtBits = abi::kPROT_READ | abi::kPROT_WRITE | abi::kPROT_EXEC;
 
 // What MAP_SHARED_VALIDATE lets pass (LEGACY_MAP_MASK and MAP_FIXED_NOREPLACE).
-constexpr uint64_t kMmapFlags =
-    abi::kMAP_TYPE | abi::kMAP_FIXED | abi::kMAP_ANONYMOUS | abi::kMAP_32BIT | abi::kMAP_GROWSDOWN |
-    abi::kMAP_DENYWRITE | abi::kMAP_EXECUTABLE | abi::kMAP_LOCKED | abi::kMAP_NORESERVE |
-    abi::kMAP_POPULATE | abi::kMAP_NONBLOCK | abi::kMAP_STACK | abi::kMAP_HUGETLB |
-    abi::kMAP_FIXED_NOREPLACE;
+constexpr uint64_t kMmapFlags = abi::kMAP_TYPE | abi::kMAP_FIXED | abi::kMAP_ANONYMOUS |
+                                abi::kMAP_32BIT | abi::kMAP_GROWSDOWN | abi::kMAP_DENYWRITE |
+                                abi::kMAP_EXECUTABLE | abi::kMAP_LOCKED | abi::kMAP_NORESERVE |
+                                abi::kMAP_POPULATE | abi::kMAP_NONBLOCK | abi::kMAP_STACK |
+                                abi::kMAP_HUGETLB | abi::kMAP_FIXED_NOREPLACE;
 
 bool MayLockAll(Task& task) { return task.creds().Has(abi::kCAP_IPC_LOCK); }
 
@@ -230,11 +230,10 @@ SyscallResult sys_mlockall(Task& task, int32_t flags) {
 SyscallResult sys_munlockall(Task& task) { return task.mm().MlockAll(0); }
 
 SyscallResult sys_membarrier(Task& task, int32_t cmd, uint32_t flags, int32_t cpu_id) {
-  constexpr uint32_t kSupported = abi::kMEMBARRIER_CMD_GLOBAL |
-                                  abi::kMEMBARRIER_CMD_GLOBAL_EXPEDITED |
-                                  abi::kMEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
-                                  abi::kMEMBARRIER_CMD_PRIVATE_EXPEDITED |
-                                  abi::kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+  constexpr uint32_t kSupported =
+      abi::kMEMBARRIER_CMD_GLOBAL | abi::kMEMBARRIER_CMD_GLOBAL_EXPEDITED |
+      abi::kMEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | abi::kMEMBARRIER_CMD_PRIVATE_EXPEDITED |
+      abi::kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
   // Only the rseq variant, which does not exist here, knows a flag.
   if (flags != 0) return abi::Errno::kEINVAL;
   std::atomic<uint32_t>& registered = task.mm().membarrier;

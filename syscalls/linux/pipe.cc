@@ -20,8 +20,8 @@ using sentry::PipeFile;
 
 namespace {
 
-constexpr uint32_t kSpliceFlags = abi::kSPLICE_F_MOVE | abi::kSPLICE_F_NONBLOCK |
-                                  abi::kSPLICE_F_MORE | abi::kSPLICE_F_GIFT;
+constexpr uint32_t kSpliceFlags =
+    abi::kSPLICE_F_MOVE | abi::kSPLICE_F_NONBLOCK | abi::kSPLICE_F_MORE | abi::kSPLICE_F_GIFT;
 
 using Chunk = std::unique_ptr<uint8_t[]>;
 
@@ -48,8 +48,8 @@ base::Result<uint64_t> PipeToPipe(Task& task, PipeFile& in, PipeFile& out, uint6
   Chunk chunk(new uint8_t[sentry::kPipeCopyChunk]);
   uint64_t n = std::min(len, sentry::kPipeCopyChunk);
   // ipipe_prep() before opipe_prep(): an empty pipe whose writers left is the end.
-  uint64_t have = TRY(task.BlockOn(in, abi::kEPOLLIN, nonblock,
-                                   [&] { return in.pipe().Peek(chunk.get(), 1); }));
+  uint64_t have = TRY(
+      task.BlockOn(in, abi::kEPOLLIN, nonblock, [&] { return in.pipe().Peek(chunk.get(), 1); }));
   if (have == 0) return uint64_t{0};
   uint64_t room = TRY(WaitRoom(task, out, nonblock));
   n = std::min(n, room);
@@ -68,8 +68,8 @@ base::Result<uint64_t> PipeToFile(Task& task, PipeFile& in, File& out, uint64_t*
   uint64_t done = 0;
   while (done < len) {
     uint64_t n = std::min(len - done, sentry::kPipeCopyChunk);
-    base::Result<uint64_t> got = task.BlockOn(
-        in, abi::kEPOLLIN, nonblock || done > 0, [&] { return in.pipe().Take(chunk.get(), n); });
+    base::Result<uint64_t> got = task.BlockOn(in, abi::kEPOLLIN, nonblock || done > 0,
+                                              [&] { return in.pipe().Take(chunk.get(), n); });
     if (!got.ok()) {
       if (done > 0) break;
       return got.error();
@@ -178,8 +178,7 @@ SyscallResult sys_tee(Task& task, int32_t fd_in, int32_t fd_out, uint64_t len, u
   if (in_pipe == nullptr || out_pipe == nullptr || &in_pipe->pipe() == &out_pipe->pipe()) {
     return abi::Errno::kEINVAL;
   }
-  bool nonblock =
-      (flags & abi::kSPLICE_F_NONBLOCK) != 0 || in->nonblocking() || out->nonblocking();
+  bool nonblock = (flags & abi::kSPLICE_F_NONBLOCK) != 0 || in->nonblocking() || out->nonblocking();
   return WithSigpipe(task, PipeToPipe(task, *in_pipe, *out_pipe, len, nonblock, true));
 }
 

@@ -1,4 +1,6 @@
 // poll(2), ppoll(2), select(2), pselect6(2).
+#include "syscalls/abi/poll.h"
+
 #include <algorithm>
 #include <bit>
 #include <memory>
@@ -9,7 +11,6 @@
 #include "sentry/kernel/task.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/epoll.h"
-#include "syscalls/abi/poll.h"
 #include "syscalls/linux/ipc_util.h"
 #include "syscalls/linux/sys.h"
 
@@ -146,10 +147,10 @@ SyscallResult Finish(base::Result<int> r, const Timeout& t, Store&& store) {
   return r;
 }
 
-constexpr uint32_t kInSet = abi::kEPOLLRDNORM | abi::kEPOLLRDBAND | abi::kEPOLLIN |
-                            abi::kEPOLLHUP | abi::kEPOLLERR | abi::kEPOLLNVAL;
-constexpr uint32_t kOutSet = abi::kEPOLLWRBAND | abi::kEPOLLWRNORM | abi::kEPOLLOUT |
-                             abi::kEPOLLERR | abi::kEPOLLNVAL;
+constexpr uint32_t kInSet = abi::kEPOLLRDNORM | abi::kEPOLLRDBAND | abi::kEPOLLIN | abi::kEPOLLHUP |
+                            abi::kEPOLLERR | abi::kEPOLLNVAL;
+constexpr uint32_t kOutSet =
+    abi::kEPOLLWRBAND | abi::kEPOLLWRNORM | abi::kEPOLLOUT | abi::kEPOLLERR | abi::kEPOLLNVAL;
 constexpr uint32_t kExSet = abi::kEPOLLPRI | abi::kEPOLLNVAL;
 
 // core_sys_select().
@@ -215,9 +216,8 @@ SyscallResult sys_poll(Task& task, UserAddr fds, uint32_t nfds, int32_t timeout_
   return PollAgain(task, fds, nfds, deadline);
 }
 
-SyscallResult sys_ppoll(Task& task, UserAddr fds, uint32_t nfds,
-                        UserInOut<abi::Timespec> timeout, UserIn<abi::SigSet> sigmask,
-                        uint64_t sigsetsize) {
+SyscallResult sys_ppoll(Task& task, UserAddr fds, uint32_t nfds, UserInOut<abi::Timespec> timeout,
+                        UserIn<abi::SigSet> sigmask, uint64_t sigsetsize) {
   Timeout t;
   if (!timeout.null()) {
     abi::Timespec ts = TRY(timeout.Fetch(task.mm()));
@@ -241,11 +241,10 @@ SyscallResult sys_select(Task& task, int32_t nfds, UserAddr readfds, UserAddr wr
     sec = tv.sec > INT64_MAX - sec ? INT64_MAX : tv.sec + sec;
     t.Set(TimespecToNs({sec, tv.usec % 1000000 * 1000}));
   }
-  return Finish(DoSelect(task, nfds, {readfds, writefds, exceptfds}, t.deadline), t,
-                [&](int64_t left) {
-                  return timeout.Store(task.mm(), {left / abi::kNsPerSec,
-                                                   left % abi::kNsPerSec / 1000});
-                });
+  return Finish(
+      DoSelect(task, nfds, {readfds, writefds, exceptfds}, t.deadline), t, [&](int64_t left) {
+        return timeout.Store(task.mm(), {left / abi::kNsPerSec, left % abi::kNsPerSec / 1000});
+      });
 }
 
 SyscallResult sys_pselect6(Task& task, int32_t nfds, UserAddr readfds, UserAddr writefds,

@@ -52,8 +52,9 @@ class FakeSpace : public platform::AddressSpace {
   void Unmap(uint64_t, uint64_t) override {}
   void Protect(uint64_t, uint64_t, uint8_t) override {}
   void Forget(const platform::MapFile&) override {}
-  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
-      platform::GuestThread*, const platform::Regs& regs, const platform::FpState&) override;
+  base::Result<std::unique_ptr<platform::GuestThread>> NewThread(platform::GuestThread*,
+                                                                 const platform::Regs& regs,
+                                                                 const platform::FpState&) override;
   void Kill() override { dead = true; }
   std::atomic<bool> dead{false};
 };
@@ -321,11 +322,12 @@ TEST_F(ProcessTest, BadFrameKills) {
 
 TEST_F(ProcessTest, FaultKillsTheChild) {
   code = {
-      S(kFork), IfZero(5), S(kWait4, static_cast<uint64_t>(-1), kData, 0),
-      Do([](FakeGuest&) { EXPECT_EQ(Peek<int32_t>(kData), 11); }), S(kExitGroup, 0),
-      [](FakeGuest&) {
-        return Stop{Stop::Kind::kFault, 11, 1, 0x1234, 14, 6};
-      },
+      S(kFork),
+      IfZero(5),
+      S(kWait4, static_cast<uint64_t>(-1), kData, 0),
+      Do([](FakeGuest&) { EXPECT_EQ(Peek<int32_t>(kData), 11); }),
+      S(kExitGroup, 0),
+      [](FakeGuest&) { return Stop{Stop::Kind::kFault, 11, 1, 0x1234, 14, 6}; },
   };
   EXPECT_EQ(RunInit(), 0);
 }
@@ -358,8 +360,12 @@ TEST_F(ProcessTest, ExitGroupEndsSpinningThreads) {
   uint64_t flags = abi::kCLONE_VM | abi::kCLONE_FS | abi::kCLONE_FILES | abi::kCLONE_SIGHAND |
                    abi::kCLONE_THREAD;
   code = {
-      S(kClone, flags, kStackTop - 4096), IfZero(3), Spin(), S(kGettid),
-      Do([](FakeGuest& g) { EXPECT_EQ(g.rax(), 2); }), S(kExitGroup, 9),
+      S(kClone, flags, kStackTop - 4096),
+      IfZero(3),
+      Spin(),
+      S(kGettid),
+      Do([](FakeGuest& g) { EXPECT_EQ(g.rax(), 2); }),
+      S(kExitGroup, 9),
   };
   EXPECT_EQ(RunInit(), 9 << 8);
 }
@@ -435,12 +441,15 @@ TEST_F(ProcessTest, ExecOfAThreadTakesTheLeadersPlace) {
 
 TEST_F(ProcessTest, OrphansGoToInit) {
   code = {
-      S(kFork), IfZero(8),
+      S(kFork),
+      IfZero(8),
       // init: two children to reap, its own and the orphan.
-      S(kWait4, static_cast<uint64_t>(-1), 0, 0), S(kWait4, static_cast<uint64_t>(-1), 0, 0),
+      S(kWait4, static_cast<uint64_t>(-1), 0, 0),
+      S(kWait4, static_cast<uint64_t>(-1), 0, 0),
       Do([](FakeGuest& g) { EXPECT_GT(g.rax(), 0); }),
       S(kWait4, static_cast<uint64_t>(-1), 0, 0),
-      Do([](FakeGuest& g) { EXPECT_EQ(g.rax(), -10); }), S(kExitGroup, 0),
+      Do([](FakeGuest& g) { EXPECT_EQ(g.rax(), -10); }),
+      S(kExitGroup, 0),
       S(kFork),  // 8: child
       S(kExitGroup, 0),
   };

@@ -25,12 +25,11 @@ bool MayAttach(Task& task, Task& other, sentry::MemoryManager& mm) {
   if (!same && !capable) return false;
   if (!mm.dumpable.load() && !capable) return false;
   // cap_ptrace_access_check(): no more capable than the caller.
-  return capable || (theirs->user_ns == mine.user_ns &&
-                     (theirs->permitted & ~mine.permitted) == 0);
+  return capable || (theirs->user_ns == mine.user_ns && (theirs->permitted & ~mine.permitted) == 0);
 }
 
-base::Result<uint64_t> Move(Task& task, int32_t pid, UserAddr lvec, uint64_t liovcnt,
-                            UserAddr rvec, uint64_t riovcnt, uint64_t flags, bool write) {
+base::Result<uint64_t> Move(Task& task, int32_t pid, UserAddr lvec, uint64_t liovcnt, UserAddr rvec,
+                            uint64_t riovcnt, uint64_t flags, bool write) {
   if (flags != 0) return abi::Errno::kEINVAL;
   UserSegments local = TRY(ImportIovec(task, lvec, liovcnt));
   UserSegments remote = TRY(ImportIovec(task, rvec, riovcnt));

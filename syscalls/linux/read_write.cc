@@ -35,8 +35,8 @@ base::Result<uint64_t> ReadFile(Task& task, File& f, IoBuffer& dst, At at, uint3
     return f.Read(dst, &at.offset, rwf);
   };
   const bool nonblock = f.nonblocking() || (rwf & abi::kRWF_NOWAIT) != 0;
-  base::Result<uint64_t> r = task.BlockOn(f, abi::kEPOLLIN, nonblock, op,
-                                          nonblock ? 0 : f.WaitDeadline(false));
+  base::Result<uint64_t> r =
+      task.BlockOn(f, abi::kEPOLLIN, nonblock, op, nonblock ? 0 : f.WaitDeadline(false));
   if (r.ok() && *r > 0) NotifyFile(f, abi::kIN_ACCESS);
   if (r.is(abi::Errno::kEINVAL) && f.attr_inode().is_dir()) return abi::Errno::kEISDIR;
   return r;

@@ -1,8 +1,7 @@
 // Resource limits and usage: kernel/sys.c.
-#include "syscalls/abi/resource.h"
-
 #include "sentry/kernel/cpu_limit.h"
 #include "sentry/kernel/kernel.h"
+#include "syscalls/abi/resource.h"
 #include "syscalls/linux/sys.h"
 
 namespace syscalls {

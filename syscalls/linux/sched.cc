@@ -98,9 +98,9 @@ SyscallResult sys_sched_setscheduler(Task& task, int32_t pid, int32_t policy,
   abi::SchedParam p = TRY(param.Fetch(task.mm()));
   base::Ref<Task> t = TRY(Find(task, pid));
   bool reset = (policy & abi::kSCHED_RESET_ON_FORK) != 0;
-  return Apply(task, *t,
-               {policy & ~abi::kSCHED_RESET_ON_FORK, static_cast<uint32_t>(p.priority), 0, false,
-                reset});
+  return Apply(
+      task, *t,
+      {policy & ~abi::kSCHED_RESET_ON_FORK, static_cast<uint32_t>(p.priority), 0, false, reset});
 }
 
 SyscallResult sys_sched_setparam(Task& task, int32_t pid, UserIn<abi::SchedParam> param) {
@@ -114,8 +114,7 @@ SyscallResult sys_sched_setparam(Task& task, int32_t pid, UserIn<abi::SchedParam
 
 SyscallResult sys_sched_getscheduler(Task& task, int32_t pid) {
   base::Ref<Task> t = TRY(Find(task, pid));
-  return t->sched_policy.load() |
-         (t->sched_reset_on_fork.load() ? abi::kSCHED_RESET_ON_FORK : 0);
+  return t->sched_policy.load() | (t->sched_reset_on_fork.load() ? abi::kSCHED_RESET_ON_FORK : 0);
 }
 
 SyscallResult sys_sched_getparam(Task& task, int32_t pid, UserOut<abi::SchedParam> param) {
@@ -191,14 +190,11 @@ SyscallResult sys_sched_get_priority_min(Task& task, int32_t policy) {
   return RealTime(policy) ? 1 : 0;
 }
 
-SyscallResult sys_sched_rr_get_interval(Task& task, int32_t pid,
-                                        UserOut<abi::Timespec> interval) {
+SyscallResult sys_sched_rr_get_interval(Task& task, int32_t pid, UserOut<abi::Timespec> interval) {
   base::Ref<Task> t = TRY(Find(task, pid));
   int32_t policy = t->sched_policy.load();
   // RR_TIMESLICE; a fair task's slice; none for FIFO.
-  int64_t ns = policy == abi::kSCHED_RR     ? 100000000
-               : policy == abi::kSCHED_FIFO ? 0
-                                            : 4000000;
+  int64_t ns = policy == abi::kSCHED_RR ? 100000000 : policy == abi::kSCHED_FIFO ? 0 : 4000000;
   TRY(interval.Store(task.mm(), abi::Timespec{0, ns}));
   return 0;
 }
@@ -285,8 +281,7 @@ base::Result<void> ForEach(Task& task, int32_t which, int32_t who, F&& f) {
 SyscallResult sys_getpriority(Task& task, int32_t which, int32_t who) {
   if (which < abi::kPRIO_PROCESS || which > abi::kPRIO_USER) return abi::Errno::kEINVAL;
   int32_t best = 0;
-  TRY(ForEach(task, which, who,
-              [&](Task& t) { best = std::max(best, 20 - t.nice.load()); }));
+  TRY(ForEach(task, which, who, [&](Task& t) { best = std::max(best, 20 - t.nice.load()); }));
   return best;
 }
 

@@ -16,8 +16,8 @@ using sentry::Ancillary;
 using sentry::File;
 using sentry::IoBuffer;
 using sentry::kNoDeadline;
-using sentry::Socket;
 using sentry::SockAddr;
+using sentry::Socket;
 
 namespace {
 
@@ -58,10 +58,10 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
         uint32_t uid = own.user_ns->UidToGlobal(c.uid), gid = own.user_ns->GidToGlobal(c.gid);
         if (uid == UINT32_MAX || gid == UINT32_MAX) return abi::Errno::kEINVAL;
         bool pid_ok = c.pid == task.tgid() || own.Has(abi::kCAP_SYS_ADMIN);
-        bool uid_ok = uid == own.uid || uid == own.euid || uid == own.suid ||
-                      own.Has(abi::kCAP_SETUID);
-        bool gid_ok = gid == own.gid || gid == own.egid || gid == own.sgid ||
-                      own.Has(abi::kCAP_SETGID);
+        bool uid_ok =
+            uid == own.uid || uid == own.euid || uid == own.suid || own.Has(abi::kCAP_SETUID);
+        bool gid_ok =
+            gid == own.gid || gid == own.egid || gid == own.sgid || own.Has(abi::kCAP_SETGID);
         if (!pid_ok || !uid_ok || !gid_ok) return abi::Errno::kEPERM;
         out->has_creds = true;
         out->creds = {c.pid, uid, gid};

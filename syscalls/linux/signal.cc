@@ -30,8 +30,7 @@ base::Result<void> KillGroup(Task& task, ThreadGroup& g, int32_t sig) {
   if (!Kernel::MaySignal(task, *face, sig)) return abi::Errno::kEPERM;
   if (sig == 0 || g.zombie) return {};
   return task.kernel().SendToGroup(
-      g, Kernel::UserSigInfo(task, sig, abi::kSI_USER, *face->pid_ns()),
-      FromAncestor(task, *face));
+      g, Kernel::UserSigInfo(task, sig, abi::kSI_USER, *face->pid_ns()), FromAncestor(task, *face));
 }
 
 base::Result<void> KillPgrp(Task& task, sentry::ProcessGroup& p, int32_t sig) {
@@ -212,8 +211,7 @@ SyscallResult sys_tgkill(Task& task, int32_t tgid, int32_t tid, int32_t sig) {
   return TgKill(task, tgid, tid, TkillInfo(task, sig));
 }
 
-SyscallResult sys_rt_sigqueueinfo(Task& task, int32_t pid, int32_t sig,
-                                  UserIn<abi::SigInfo> info) {
+SyscallResult sys_rt_sigqueueinfo(Task& task, int32_t pid, int32_t sig, UserIn<abi::SigInfo> info) {
   abi::SigInfo i = TRY(info.Fetch(task.mm()));
   i.signo = sig;
   if (!MayClaim(i) && pid != task.tgid()) return abi::Errno::kEPERM;
@@ -263,9 +261,9 @@ SyscallResult sys_sigaltstack(Task& task, UserIn<abi::StackT> ss, UserOut<abi::S
   }
   if (!oss.null()) {
     uint32_t keep = static_cast<uint32_t>(old.flags) & abi::kSS_AUTODISARM;
-    uint32_t state = old.size == 0                                  ? abi::kSS_DISABLE
+    uint32_t state = old.size == 0                                         ? abi::kSS_DISABLE
                      : keep == 0 && sp > old.sp && sp - old.sp <= old.size ? abi::kSS_ONSTACK
-                                                                    : 0;
+                                                                           : 0;
     old.flags = static_cast<int32_t>(keep | state);
     old.pad = 0;
     TRY(oss.Store(task.mm(), old));

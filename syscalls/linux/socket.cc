@@ -13,8 +13,8 @@ namespace syscalls {
 
 using sentry::File;
 using sentry::FileCast;
-using sentry::Socket;
 using sentry::SockAddr;
+using sentry::Socket;
 
 base::Result<SocketRef> GetSocket(Task& task, int32_t fd) {
   base::Ref<File> f = TRY(task.fds().Get(fd));
@@ -61,9 +61,9 @@ SyscallResult Accept(Task& task, int32_t fd, UserAddr addr, UserInOut<int32_t> a
                      int32_t flags) {
   if (flags & ~kTypeFlags) return abi::Errno::kEINVAL;
   SocketRef s = TRY(GetSocket(task, fd));
-  base::Result<base::Ref<Socket>> got =
-      task.BlockOn(*s, abi::kEPOLLIN, s->nonblocking(),
-                   [&] { return s->Accept(static_cast<uint32_t>(flags)); }, s->WaitDeadline(false));
+  base::Result<base::Ref<Socket>> got = task.BlockOn(
+      *s, abi::kEPOLLIN, s->nonblocking(), [&] { return s->Accept(static_cast<uint32_t>(flags)); },
+      s->WaitDeadline(false));
   base::Ref<Socket> made = TRY(std::move(got));
   if (!addr.null()) {
     SockAddr a;
@@ -90,8 +90,7 @@ SyscallResult sys_socketpair(Task& task, int32_t domain, int32_t type, int32_t p
   const int32_t kind = type & abi::kSOCK_TYPE_MASK;
   const sentry::SocketFamily* f = TRY(CheckKind(domain, kind));
   if (f->pair == nullptr) return abi::Errno::kEOPNOTSUPP;
-  sentry::SocketFamily::Pair p =
-      TRY(f->pair(task, kind, protocol, static_cast<uint32_t>(type)));
+  sentry::SocketFamily::Pair p = TRY(f->pair(task, kind, protocol, static_cast<uint32_t>(type)));
   return InstallPair(task, std::move(p.a), std::move(p.b), (type & abi::kSOCK_CLOEXEC) != 0, sv);
 }
 
@@ -152,9 +151,9 @@ SyscallResult sys_getsockopt(Task& task, int32_t fd, int32_t level, int32_t optn
   int32_t room = TRY(optlen.Fetch(task.mm()));
   if (room < 0) return abi::Errno::kEINVAL;
   uint8_t value[256] = {};
-  uint32_t n = TRY(s->GetOption(task, level, optname,
-                                {value, std::min<uint32_t>(static_cast<uint32_t>(room),
-                                                           sizeof value)}));
+  uint32_t n =
+      TRY(s->GetOption(task, level, optname,
+                       {value, std::min<uint32_t>(static_cast<uint32_t>(room), sizeof value)}));
   TRY(task.mm().CopyOut(optval, value, n));
   TRY(optlen.Store(task.mm(), static_cast<int32_t>(n)));
   return 0;

@@ -45,13 +45,11 @@ SyscallResult sys_shmctl(Task& task, int32_t shmid, int32_t cmd, UserAddr buf) {
   sentry::ShmTable& shm = *ipc->shm;
   switch (cmd) {
     case abi::kIPC_INFO:
-      return Report<abi::Shminfo>(task, buf, [&](auto* v) -> base::Result<int32_t> {
-        return shm.Limits(v);
-      });
+      return Report<abi::Shminfo>(task, buf,
+                                  [&](auto* v) -> base::Result<int32_t> { return shm.Limits(v); });
     case abi::kSHM_INFO:
-      return Report<abi::ShmInfo>(task, buf, [&](auto* v) -> base::Result<int32_t> {
-        return shm.Usage(v);
-      });
+      return Report<abi::ShmInfo>(task, buf,
+                                  [&](auto* v) -> base::Result<int32_t> { return shm.Usage(v); });
     case abi::kIPC_STAT:
     case abi::kSHM_STAT:
     case abi::kSHM_STAT_ANY:
@@ -104,9 +102,8 @@ SyscallResult sys_semctl(Task& task, int32_t semid, int32_t semnum, int32_t cmd,
   switch (cmd) {
     case abi::kIPC_INFO:
     case abi::kSEM_INFO:
-      return Report<abi::Seminfo>(task, buf, [&](auto* v) -> base::Result<int32_t> {
-        return sem.Info(cmd, v);
-      });
+      return Report<abi::Seminfo>(
+          task, buf, [&](auto* v) -> base::Result<int32_t> { return sem.Info(cmd, v); });
     case abi::kIPC_STAT:
     case abi::kSEM_STAT:
     case abi::kSEM_STAT_ANY:
@@ -144,8 +141,7 @@ SyscallResult sys_msgget(Task& task, int32_t key, int32_t msgflg) {
   return IpcObjects::Of(task)->msg->Get(task, key, msgflg);
 }
 
-SyscallResult sys_msgsnd(Task& task, int32_t msqid, UserAddr msgp, uint64_t msgsz,
-                         int32_t msgflg) {
+SyscallResult sys_msgsnd(Task& task, int32_t msqid, UserAddr msgp, uint64_t msgsz, int32_t msgflg) {
   Message m;
   TRY(task.mm().CopyIn(&m.type, msgp, sizeof m.type));
   if (msgsz > static_cast<uint64_t>(abi::kMSGMAX) || msqid < 0) return abi::Errno::kEINVAL;
@@ -177,9 +173,8 @@ SyscallResult sys_msgctl(Task& task, int32_t msqid, int32_t cmd, UserAddr buf) {
   switch (cmd) {
     case abi::kIPC_INFO:
     case abi::kMSG_INFO:
-      return Report<abi::Msginfo>(task, buf, [&](auto* v) -> base::Result<int32_t> {
-        return msg.Info(cmd, v);
-      });
+      return Report<abi::Msginfo>(
+          task, buf, [&](auto* v) -> base::Result<int32_t> { return msg.Info(cmd, v); });
     case abi::kIPC_STAT:
     case abi::kMSG_STAT:
     case abi::kMSG_STAT_ANY:

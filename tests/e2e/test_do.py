@@ -141,7 +141,7 @@ class Flags(Case):
             self.assertEqual((r.status, r.out), (0, "hi\n"), r)
             with open(d + "/log") as f:
                 text = f.read()
-            self.assertIn("execve(", text)
+            self.assertIn("write(1, ", text)
             self.assertRegex(text, r'write\(1.*"hi\\n"')
 
     def test_help(self):
@@ -215,7 +215,7 @@ class Programs(Case):
         return self.ok(sh(script, flags=root_flags(), **kw), out)
 
     def test_shell_and_coreutils(self):
-        self.guest("cd /tmp; for i in 1 2 3; do echo $i >f$i; done; cat f*; ls; rm f*; "
+        self.guest("cd $(mktemp -d); for i in 1 2 3; do echo $i >f$i; done; cat f*; ls; rm f*; "
                    "find . -type f | wc -l", "1\n2\n3\nf1\nf2\nf3\n0\n")
 
     def test_python(self):

@@ -56,8 +56,8 @@ TEST(Mempolicy, Mbind) {
   COVERS("mbind");
   EXPECT_CHILD([] {
     long page = PageSize();
-    char* p = static_cast<char*>(mmap(nullptr, 3 * page, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    char* p = static_cast<char*>(
+        mmap(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     CHILD_CHECK(p != MAP_FAILED);
     unsigned long first = 1;
     auto bind = [&](char* at, long len, int mode, unsigned flags) {

@@ -88,7 +88,8 @@ TEST_F(ReadWrite, ReadIntoPartlyMappedBufferIsShort) {
 TEST_F(ReadWrite, HugeCountIsClamped) {
   COVERS("read");
   Fill("abc");
-  // Not on the stack: that may lie so near to the end of the address space that the range leaves it.
+  // Not on the stack: that may lie so near to the end of the address space that the range leaves
+  // it.
   std::vector<char> buf(8);
   EXPECT_RET(read(fd_, buf.data(), 0x7fffffff), 3);
   EXPECT_ERR(read(fd_, buf.data(), ~size_t{0}), EFAULT);

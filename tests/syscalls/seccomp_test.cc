@@ -163,14 +163,15 @@ TEST(Seccomp, Kill) {
     CHILD_OK(Install(ForCall(SYS_getpgid, SECCOMP_RET_KILL_THREAD)));
     static std::atomic<int> state{0};
     pthread_t th;
-    CHILD_EQ(pthread_create(&th, nullptr,
-                            [](void*) -> void* {
-                              state = 1;
-                              syscall(SYS_getpgid, 0);
-                              state = 2;
-                              return nullptr;
-                            },
-                            nullptr),
+    CHILD_EQ(pthread_create(
+                 &th, nullptr,
+                 [](void*) -> void* {
+                   state = 1;
+                   syscall(SYS_getpgid, 0);
+                   state = 2;
+                   return nullptr;
+                 },
+                 nullptr),
              0);
     CHILD_EQ(pthread_join(th, nullptr), 0);
     CHILD_EQ(state.load(), 1);
@@ -183,16 +184,17 @@ TEST(Seccomp, AllThreads) {
     NoNewPrivs();
     static std::atomic<int> go{0}, result{0}, nnp{0};
     pthread_t th;
-    CHILD_EQ(pthread_create(&th, nullptr,
-                            [](void*) -> void* {
-                              while (go == 0) sched_yield();
-                              errno = 0;
-                              syscall(SYS_getpgid, 0);
-                              result = errno;
-                              nnp = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
-                              return nullptr;
-                            },
-                            nullptr),
+    CHILD_EQ(pthread_create(
+                 &th, nullptr,
+                 [](void*) -> void* {
+                   while (go == 0) sched_yield();
+                   errno = 0;
+                   syscall(SYS_getpgid, 0);
+                   result = errno;
+                   nnp = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+                   return nullptr;
+                 },
+                 nullptr),
              0);
     CHILD_RET(Install(ForCall(SYS_getpgid, SECCOMP_RET_ERRNO | 33), SECCOMP_FILTER_FLAG_TSYNC), 0);
     go = 1;
@@ -205,14 +207,15 @@ TEST(Seccomp, AllThreads) {
     NoNewPrivs();
     static std::atomic<int> ready{0}, done{0};
     pthread_t th;
-    CHILD_EQ(pthread_create(&th, nullptr,
-                            [](void*) -> void* {
-                              Install(ForCall(SYS_getpgid, SECCOMP_RET_ERRNO | 33));
-                              ready = static_cast<int>(syscall(SYS_gettid));
-                              while (done == 0) sched_yield();
-                              return nullptr;
-                            },
-                            nullptr),
+    CHILD_EQ(pthread_create(
+                 &th, nullptr,
+                 [](void*) -> void* {
+                   Install(ForCall(SYS_getpgid, SECCOMP_RET_ERRNO | 33));
+                   ready = static_cast<int>(syscall(SYS_gettid));
+                   while (done == 0) sched_yield();
+                   return nullptr;
+                 },
+                 nullptr),
              0);
     while (ready == 0) sched_yield();
     CHILD_RET(Install(ForCall(SYS_getsid, SECCOMP_RET_ERRNO | 1), SECCOMP_FILTER_FLAG_TSYNC),
@@ -236,8 +239,8 @@ TEST(Seccomp, BadPrograms) {
     CHILD_ERR(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &wild), EFAULT);
     CHILD_ERR(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 1u << 20, &wild), EINVAL);
     bad(Program(4097, allow));
-    bad({BPF_STMT(BPF_LD | BPF_IMM, 1)});                                 // no return
-    bad({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2), allow});                  // unaligned
+    bad({BPF_STMT(BPF_LD | BPF_IMM, 1)});                 // no return
+    bad({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2), allow});  // unaligned
     bad({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sizeof(seccomp_data)), allow});
     bad({BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0), allow});
     bad({BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0), allow});
@@ -245,7 +248,7 @@ TEST(Seccomp, BadPrograms) {
     bad({BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, 3), allow});
     bad({BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 32), allow});
     bad({BPF_STMT(BPF_ST, 16), allow});
-    bad({BPF_STMT(BPF_LD | BPF_MEM, 2), allow});                          // never written
+    bad({BPF_STMT(BPF_LD | BPF_MEM, 2), allow});  // never written
     bad({BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0), allow});
     bad({BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1), allow});
     // Written on one path only.

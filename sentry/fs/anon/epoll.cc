@@ -113,8 +113,8 @@ struct EpollGraph {
       if (f->kind() != &EpollFile::kKind) continue;
       for (Epoll::Item* i : items) {
         if (&i->owner != e) continue;
-        max = std::max(
-            max, DepthBelow(&static_cast<const EpollFile*>(f)->epoll(), target, depth + 1));
+        max = std::max(max,
+                       DepthBelow(&static_cast<const EpollFile*>(f)->epoll(), target, depth + 1));
       }
     }
     return max;
@@ -339,17 +339,16 @@ std::string Epoll::Fdinfo() {
   std::string out;
   for (const auto& [key, item] : items_) {
     char line[160];
-    int n = snprintf(line, sizeof line, "tfd: %8d events: %8x data: %16llx  pos:0 ino:%llx sdev:0\n",
-                     item->fd, item->events.load(std::memory_order_relaxed),
-                     static_cast<unsigned long long>(item->data),
-                     static_cast<unsigned long long>(item->file.inode()->ino()));
+    int n = snprintf(
+        line, sizeof line, "tfd: %8d events: %8x data: %16llx  pos:0 ino:%llx sdev:0\n", item->fd,
+        item->events.load(std::memory_order_relaxed), static_cast<unsigned long long>(item->data),
+        static_cast<unsigned long long>(item->file.inode()->ino()));
     out.append(line, n);
   }
   return out;
 }
 
-EpollFile::EpollFile()
-    : File(Path{}, AnonInode(), abi::kO_RDWR), epoll_(base::MakeRef<Epoll>()) {}
+EpollFile::EpollFile() : File(Path{}, AnonInode(), abi::kO_RDWR), epoll_(base::MakeRef<Epoll>()) {}
 
 EpollFile::~EpollFile() { epoll_->Clear(); }
 

@@ -30,8 +30,8 @@ class SignalFd : public File {
  private:
   std::atomic<SignalSet> mask_;
   base::Mutex<base::LockClass::kLeaf> mu_;
-  // The groups whose queues were handed out: an epoll instance may still be on one when the group is
-  // gone otherwise.
+  // The groups whose queues were handed out: an epoll instance may still be on one when the group
+  // is gone otherwise.
   std::vector<base::Ref<ThreadGroup>> groups_ GUARDED_BY(mu_);
 };
 

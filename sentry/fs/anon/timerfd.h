@@ -14,8 +14,8 @@ class TimerFd : public File {
   TimerFd(int32_t clock, uint32_t flags);
   ~TimerFd() override;
 
-  // flags: TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET. The times are valid (nsec < 1e9). Returns the
-  // setting before.
+  // flags: TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET. The times are valid (nsec < 1e9). Returns
+  // the setting before.
   abi::Itimerspec Set(int32_t flags, const abi::Itimerspec& value);
   abi::Itimerspec Get();
 

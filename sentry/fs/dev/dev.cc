@@ -114,9 +114,9 @@ base::Result<base::Ref<File>> OpenDevice(const VfsContext& ctx, const Path& p,
   base::Ref<Inode> inode = p.dentry->inode();
   if (inode->type() != abi::kS_IFCHR) return abi::Errno::kENXIO;
   const uint64_t rdev = TRY(inode->Getattr()).rdev;
-  const uint32_t flags = how.flags & ~static_cast<uint32_t>(abi::kO_CREAT | abi::kO_EXCL |
-                                                            abi::kO_NOCTTY | abi::kO_TRUNC |
-                                                            abi::kO_CLOEXEC);
+  const uint32_t flags =
+      how.flags & ~static_cast<uint32_t>(abi::kO_CREAT | abi::kO_EXCL | abi::kO_NOCTTY |
+                                         abi::kO_TRUNC | abi::kO_CLOEXEC);
   switch (rdev) {
     case MakeDev(1, 3):
       return base::Ref<File>(base::MakeRef<NullFile>(Path{}, std::move(inode), flags));
@@ -159,9 +159,9 @@ base::Result<void> PopulateDev(const VfsContext& ctx, std::string_view path) {
   }
   static constexpr struct {
     const char *name, *target;
-  } kLinks[] = {{"fd", "/proc/self/fd"},         {"stdin", "/proc/self/fd/0"},
-                {"stdout", "/proc/self/fd/1"},   {"stderr", "/proc/self/fd/2"},
-                {"ptmx", "pts/ptmx"},            {"core", "/proc/kcore"}};
+  } kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"},
+                {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+                {"ptmx", "pts/ptmx"},          {"core", "/proc/kcore"}};
   for (const auto& l : kLinks) {
     TRY(present_ok(Vfs::Symlink(ctx, l.target, nullptr, dir + "/" + l.name)));
   }

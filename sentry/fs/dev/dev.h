@@ -9,8 +9,8 @@ namespace sentry {
 base::Result<base::Ref<File>> OpenDevice(const VfsContext& ctx, const Path& p,
                                          const OpenFlags& how);
 
-// Fills the directory at path (a fresh tmpfs, say) with the devices, links and mount points that the
-// OCI runtime specification asks for. What exists stays. ctx: privileged, umask 0.
+// Fills the directory at path (a fresh tmpfs, say) with the devices, links and mount points that
+// the OCI runtime specification asks for. What exists stays. ctx: privileged, umask 0.
 base::Result<void> PopulateDev(const VfsContext& ctx, std::string_view path);
 
 }  // namespace sentry

@@ -1,5 +1,5 @@
-// A sandbox's console: a pseudo-terminal whose master side is relayed by a sentry thread to and from
-// descriptors of the host (a terminal in raw mode, which the command sets).
+// A sandbox's console: a pseudo-terminal whose master side is relayed by a sentry thread to and
+// from descriptors of the host (a terminal in raw mode, which the command sets).
 #pragma once
 
 #include <atomic>

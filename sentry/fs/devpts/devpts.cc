@@ -309,12 +309,10 @@ base::Result<base::Ref<Inode>> MountDevpts(Kernel& kernel, const Creds& creds,
   return Devpts::Create(kernel, o)->root();
 }
 
-base::Result<base::Ref<File>> OpenPtmx(const VfsContext& ctx, const Path& p,
-                                       const OpenFlags& how) {
+base::Result<base::Ref<File>> OpenPtmx(const VfsContext& ctx, const Path& p, const OpenFlags& how) {
   base::Ref<Inode> inode = p.dentry->inode();
-  base::Ref<Devpts> devpts = inode->sb().type_name() == "devpts"
-                                 ? base::Ref<Devpts>(&Of(*inode))
-                                 : Devpts::Default();
+  base::Ref<Devpts> devpts =
+      inode->sb().type_name() == "devpts" ? base::Ref<Devpts>(&Of(*inode)) : Devpts::Default();
   if (!devpts) return abi::Errno::kENODEV;
   base::Ref<Terminal> t = TRY(devpts->NewTerminal(ctx.creds.fsuid, ctx.creds.fsgid));
   return base::Ref<File>(base::MakeRef<TtyFile>(std::move(t), std::move(inode), how.flags, true));

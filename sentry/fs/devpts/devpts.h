@@ -59,7 +59,6 @@ class Devpts : public Superblock {
   Kernel& kernel() const { return kernel_; }
 
  private:
-
   Devpts(Kernel& kernel, const Config& options);
 
   struct Slot {
@@ -80,7 +79,8 @@ base::Result<Devpts::Config> ParseDevptsOptions(std::string_view data);
 base::Result<base::Ref<Inode>> MountDevpts(Kernel& kernel, const Creds& creds,
                                            std::string_view source, std::string_view data);
 
-// Openers by device, for sentry/fs/dev: /dev/ptmx, /dev/tty, /dev/pts/N and /dev/console. ENXIO, EIO.
+// Openers by device, for sentry/fs/dev: /dev/ptmx, /dev/tty, /dev/pts/N and /dev/console. ENXIO,
+// EIO.
 base::Result<base::Ref<File>> OpenPtmx(const VfsContext& ctx, const Path& p, const OpenFlags& how);
 base::Result<base::Ref<File>> OpenCurrentTty(const VfsContext& ctx, const Path& p,
                                              const OpenFlags& how);

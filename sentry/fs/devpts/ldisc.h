@@ -19,10 +19,10 @@ class LineDiscipline {
 
   // What receiving input asks the terminal to do.
   struct Effects {
-    uint64_t signals = 0;        // sentry::SignalBit bits for the foreground process group
-    bool readable = false;       // input may be readable now
-    bool flush_read = false;     // input was discarded (TIOCPKT_FLUSHREAD)
-    bool flush_write = false;    // output was discarded
+    uint64_t signals = 0;      // sentry::SignalBit bits for the foreground process group
+    bool readable = false;     // input may be readable now
+    bool flush_read = false;   // input was discarded (TIOCPKT_FLUSHREAD)
+    bool flush_write = false;  // output was discarded
     bool stopped = false, started = false;
   };
 
@@ -36,7 +36,8 @@ class LineDiscipline {
   bool InputAvailable(bool poll) const;
   // Bytes for FIONREAD.
   size_t InputBytes() const;
-  // One canonical line (*eof: an end-of-file mark alone), or raw bytes. Call only if InputAvailable.
+  // One canonical line (*eof: an end-of-file mark alone), or raw bytes. Call only if
+  // InputAvailable.
   size_t Read(IoBuffer& dst, bool* fault);
   size_t RawBytes() const { return read_head_ - read_tail_; }
   void FlushInput();

@@ -74,7 +74,9 @@ TEST(LineDiscipline, EndOfFile) {
 
 TEST(LineDiscipline, Erasing) {
   Fixture f;
-  f.Type("ab\x7f" "c");
+  f.Type(
+      "ab\x7f"
+      "c");
   EXPECT_EQ(f.Out(), "ab\b \bc");
   f.Type(" one two\x17");  // word
   f.Out();

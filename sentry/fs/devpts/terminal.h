@@ -6,9 +6,9 @@
 #include <string>
 
 #include "platform/base/mutex.h"
-#include "sentry/mm/byte_queue.h"
 #include "sentry/fs/devpts/ldisc.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/mm/byte_queue.h"
 #include "sentry/time/timer.h"
 #include "sentry/wait/wait_queue.h"
 

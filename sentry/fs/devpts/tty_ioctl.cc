@@ -4,17 +4,17 @@
 #include "sentry/fs/devpts/devpts.h"
 #include "sentry/fs/devpts/terminal.h"
 #include "syscalls/abi/capability.h"
+#include "syscalls/abi/epoll.h"
 #include "syscalls/abi/ioctl.h"
 #include "syscalls/abi/signal.h"
-#include "syscalls/abi/epoll.h"
 
 namespace sentry {
 
 namespace {
 
 // tty_baudrate.c; 0010001 on follow CBAUDEX.
-constexpr uint32_t kBauds[] = {0,      50,     75,     110,    134,     150,     200,    300,
-                               600,    1200,   1800,   2400,   4800,    9600,    19200,  38400};
+constexpr uint32_t kBauds[] = {0,   50,   75,   110,  134,  150,  200,   300,
+                               600, 1200, 1800, 2400, 4800, 9600, 19200, 38400};
 constexpr uint32_t kHighBauds[] = {0,       57600,   115200,  230400,  460800,  500000,
                                    576000,  921600,  1000000, 1152000, 1500000, 2000000,
                                    2500000, 3000000, 3500000, 4000000};
@@ -32,8 +32,7 @@ bool Flow(const abi::Termios2& t) {
 }  // namespace
 
 base::Result<uint64_t> Terminal::SetTermios(Task& task, uint32_t cmd, UserAddr arg) {
-  const bool extended =
-      cmd == abi::kTCSETS2 || cmd == abi::kTCSETSW2 || cmd == abi::kTCSETSF2;
+  const bool extended = cmd == abi::kTCSETS2 || cmd == abi::kTCSETSW2 || cmd == abi::kTCSETSF2;
   TRY(CheckChange(task, abi::kSIGTTOU));
   abi::Termios2 t;
   {
@@ -92,8 +91,7 @@ base::Result<uint64_t> Terminal::SetControlling(Task& task, const File& file, bo
   return uint64_t{0};
 }
 
-base::Result<uint64_t> Terminal::SessionIoctl(Task& task, bool master, uint32_t cmd,
-                                              UserAddr arg) {
+base::Result<uint64_t> Terminal::SessionIoctl(Task& task, bool master, uint32_t cmd, UserAddr arg) {
   UserOut<int32_t> out{arg};
   switch (cmd) {
     case abi::kTIOCGPGRP: {
@@ -197,8 +195,8 @@ base::Result<uint64_t> Terminal::MasterIoctl(Task& task, uint32_t cmd, UserAddr 
       TRY(OpenSlave(task.creds().Has(abi::kCAP_SYS_ADMIN)));
       base::Ref<File> f = devpts_->NewSlaveFile(base::Ref<Terminal>(this), flags);
       if ((flags & abi::kO_NOCTTY) == 0) MaybeSetControlling(task, f->readable());
-      return static_cast<uint64_t>(TRY(task.fds().Install(
-          std::move(f), (flags & abi::kO_CLOEXEC) != 0, task.FileLimit())));
+      return static_cast<uint64_t>(
+          TRY(task.fds().Install(std::move(f), (flags & abi::kO_CLOEXEC) != 0, task.FileLimit())));
     }
     case abi::kTIOCSIG: {
       int sig = static_cast<int>(arg.value);
@@ -362,8 +360,7 @@ base::Result<uint64_t> Terminal::Ioctl(Task& task, bool master, const File& file
     case abi::kTIOCVHANGUP:
       return abi::Errno::kEPERM;
     default:
-      return master ? MasterIoctl(task, cmd, arg)
-                    : base::Result<uint64_t>(abi::Errno::kENOTTY);
+      return master ? MasterIoctl(task, cmd, arg) : base::Result<uint64_t>(abi::Errno::kENOTTY);
   }
 }
 

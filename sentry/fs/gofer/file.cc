@@ -89,8 +89,7 @@ base::Result<base::Ref<File>> GoferInode::Open(const base::Ref<Dentry>&, const O
   base::Ref<GoferInode> self(this);
   if (is_dir()) return base::Ref<File>(base::MakeRef<GoferDirFile>(Path(), self, flags.flags));
   if (!is_reg()) return abi::Errno::kENXIO;
-  base::Ref<BackingFile> data =
-      TRY(Backing(flags.writable() ? Access::kWrite : Access::kRead));
+  base::Ref<BackingFile> data = TRY(Backing(flags.writable() ? Access::kWrite : Access::kRead));
   return base::Ref<File>(
       base::MakeRef<GoferFile>(Path(), std::move(self), flags.flags, std::move(data)));
 }
@@ -112,7 +111,8 @@ base::Result<void> GoferInode::Fsync(bool data_only) {
 base::Result<base::Ref<Mappable>> GoferInode::Mapping(bool shared_writable) {
   base::Ref<BackingFile> writable;
   if (shared_writable) writable = TRY(Backing(Access::kWrite));
-  // A descriptor that can't be written, for all who only read: what a guest process holds it can use.
+  // A descriptor that can't be written, for all who only read: what a guest process holds it can
+  // use.
   auto read_only = Backing(Access::kReadOnly);
   if (!read_only.ok() && !writable) return read_only.error();
   base::Ref<GoferMappable> m;
@@ -148,8 +148,7 @@ void GoferMappable::Provide(base::Ref<BackingFile> read_only, base::Ref<BackingF
   if (!read_write_) read_write_ = std::move(read_write);
 }
 
-base::Result<Mappable::Extent> GoferMappable::Translate(uint64_t offset, uint64_t len,
-                                                        bool write) {
+base::Result<Mappable::Extent> GoferMappable::Translate(uint64_t offset, uint64_t len, bool write) {
   base::MutexLock lock(mu_);
   const base::Ref<BackingFile>& file = write || !read_only_ ? read_write_ : read_only_;
   if (!file) return abi::Errno::kEACCES;
@@ -272,8 +271,7 @@ base::Result<void> GoferFile::Fallocate(int mode, uint64_t offset, uint64_t len)
   base::MutexLock lock(inode.mu);
   long r;
   do {
-    r = host::Fallocate(data_->fd(), mode, static_cast<int64_t>(offset),
-                        static_cast<int64_t>(len));
+    r = host::Fallocate(data_->fd(), mode, static_cast<int64_t>(offset), static_cast<int64_t>(len));
   } while (r == -EINTR);
   if (r < 0) return host::HostToGuest(r);
   inode.RefreshFrom(data_->fd());

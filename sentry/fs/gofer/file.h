@@ -28,8 +28,8 @@ class GoferFile : public File {
   const base::Ref<BackingFile> data_;
 };
 
-// A directory being listed. Positions are counts of entries; what was listed is kept until the position returns to 0, so that
-// positions stay meaningful.
+// A directory being listed. Positions are counts of entries; what was listed is kept until the
+// position returns to 0, so that positions stay meaningful.
 class GoferDirFile : public File {
  public:
   GoferDirFile(Path path, base::Ref<GoferInode> inode, uint32_t flags);

@@ -67,7 +67,9 @@ class GoferFsTest : public ::testing::Test {
     EXPECT_TRUE(r.ok()) << name;
     return r.ok() ? *r : nullptr;
   }
-  CreateArgs Args(uint32_t mode) { return {.creds = creds_, .mode = mode, .uid = getuid(), .gid = getgid()}; }
+  CreateArgs Args(uint32_t mode) {
+    return {.creds = creds_, .mode = mode, .uid = getuid(), .gid = getgid()};
+  }
   base::Ref<File> Open(const base::Ref<Inode>& inode, uint32_t flags) {
     auto r = inode->Open(nullptr, {.flags = flags, .mode = 0}, creds_);
     EXPECT_TRUE(r.ok());
@@ -188,7 +190,8 @@ TEST_F(GoferFsTest, DirectoriesAndLinks) {
   ASSERT_TRUE(p.ok());
   EXPECT_EQ((*p)->type(), static_cast<uint32_t>(abi::kS_IFIFO));
   EXPECT_TRUE(root_->Mknod("c", Args(abi::kS_IFCHR | 0600)).is(abi::Errno::kEPERM));
-  EXPECT_EQ(*(*root_->Symlink("l", "where", Args(abi::kS_IFLNK | 0777)))->Readlink(creds_), "where");
+  EXPECT_EQ(*(*root_->Symlink("l", "where", Args(abi::kS_IFLNK | 0777)))->Readlink(creds_),
+            "where");
   EXPECT_TRUE(root_->Rmdir("d", *d).ok());
   EXPECT_TRUE(d->Create("x", Args(abi::kS_IFREG | 0600)).is(abi::Errno::kENOENT));
 }

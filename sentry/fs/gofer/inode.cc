@@ -15,7 +15,8 @@ namespace {
 
 constexpr uint32_t kPermissions = 07777;
 
-// The kernel stamps files with its coarse clock; a finer one here would let times run backwards against the host's.
+// The kernel stamps files with its coarse clock; a finer one here would let times run backwards
+// against the host's.
 FileTime HostNow() {
   int64_t ns = host::ClockNow(CLOCK_REALTIME_COARSE);
   return {ns / 1'000'000'000, static_cast<uint32_t>(ns % 1'000'000'000)};
@@ -238,7 +239,8 @@ base::Result<void> GoferInode::Setattr(const Creds&, const SetAttr& a) {
   uint32_t mask = a.mask & ~static_cast<uint32_t>(SetAttr::kTruncateOpen);
   if ((mask & SetAttr::kSize) != 0) {
     if (!is_reg()) return is_dir() ? abi::Errno::kEISDIR : abi::Errno::kEINVAL;
-    // Through a descriptor that is there already, or, to open a file anyway, through the one that the guest is about to need.
+    // Through a descriptor that is there already, or, to open a file anyway, through the one that
+    // the guest is about to need.
     base::Ref<BackingFile> file;
     {
       base::MutexLock lock(fd_mu_);
@@ -322,7 +324,8 @@ void GoferInode::Wrote(int fd, uint64_t end) {
     state_.attr.size = end;
     size_.store(end, std::memory_order_release);
   }
-  // Times and blocks are asked for when somebody wants them. But the host took the set-id bits away, and that counts at once.
+  // Times and blocks are asked for when somebody wants them. But the host took the set-id bits
+  // away, and that counts at once.
   if ((state_.attr.mode & (abi::kS_ISUID | abi::kS_ISGID)) != 0) {
     RefreshFrom(fd);
   } else {
@@ -401,12 +404,12 @@ base::Result<base::Ref<Inode>> GoferInode::Create(std::string_view name, const C
   base::MutexLock tree(sb.mu);
   base::Ref<GoferNode> dir = TRY(NodeLocked());
   ahead_.reset();
-  gofer::Opened r = TRY(sb.client().Create(
-      dir->id(), name,
-      {.flags = wire::kOpenRead | wire::kOpenWrite | wire::kOpenExclusive,
-       .mode = a.mode & kPermissions,
-       .uid = a.uid,
-       .gid = a.gid}));
+  gofer::Opened r =
+      TRY(sb.client().Create(dir->id(), name,
+                             {.flags = wire::kOpenRead | wire::kOpenWrite | wire::kOpenExclusive,
+                              .mode = a.mode & kPermissions,
+                              .uid = a.uid,
+                              .gid = a.gid}));
   base::Ref<Inode> made = TRY(Made(dir, name, r.attr, wire::kNoNode));
   GoferInode& inode = Of(*made);
   auto file = base::MakeRef<BackingFile>(std::move(r.fd), true);
@@ -582,17 +585,16 @@ base::Result<std::string> GoferInode::Getxattr(std::string_view name) {
   return std::string(r->begin(), r->end());
 }
 
-base::Result<void> GoferInode::Setxattr(std::string_view name, std::string_view value,
-                                        int flags) {
+base::Result<void> GoferInode::Setxattr(std::string_view name, std::string_view value, int flags) {
   if (!is_reg() && !is_dir()) return abi::Errno::kEPERM;
   if (value.size() > wire::kMaxXattrValue) return abi::Errno::kE2BIG;
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   gofer::Target target = TRY(TargetLocked());
   stale_.store(true, std::memory_order_relaxed);
-  return sb.client().SetXattr(
-      target, name, {reinterpret_cast<const uint8_t*>(value.data()), value.size()},
-      static_cast<uint32_t>(flags));
+  return sb.client().SetXattr(target, name,
+                              {reinterpret_cast<const uint8_t*>(value.data()), value.size()},
+                              static_cast<uint32_t>(flags));
 }
 
 base::Result<std::vector<std::string>> GoferInode::Listxattr() {

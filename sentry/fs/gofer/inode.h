@@ -79,7 +79,8 @@ class GoferInode : public Inode {
 
   // The contents' size, attributes, and their changes.
   base::Mutex<base::LockClass::kInode> mu;
-  // After a write or truncation through a descriptor. end: where it ended; the size only grows by it.
+  // After a write or truncation through a descriptor. end: where it ended; the size only grows by
+  // it.
   void Wrote(int fd, uint64_t end) REQUIRES_LOCK(mu);
   // Attributes as the host has them now, from a descriptor of the object.
   void RefreshFrom(int fd) REQUIRES_LOCK(mu);
@@ -119,7 +120,8 @@ class GoferInode : public Inode {
   const uint64_t host_dev_;
   const uint64_t host_ino_;
 
-  // What a walk through this directory learnt of the name behind: the inode, or null for a name that does not exist. Used once.
+  // What a walk through this directory learnt of the name behind: the inode, or null for a name
+  // that does not exist. Used once.
   struct Ahead {
     std::string name;
     base::Ref<GoferInode> inode;

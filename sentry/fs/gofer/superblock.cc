@@ -10,10 +10,11 @@ namespace wire = gofer::wire;
 base::Result<base::Ref<Inode>> MountGofer(base::Ref<gofer::Client> client, uint32_t mount_id,
                                           std::string type, std::string source) {
   gofer::Attached root = TRY(client->Attach(mount_id));
-  auto sb = base::MakeRef<GoferSuperblock>(std::move(client), root, std::move(type),
-                                           std::move(source));
+  auto sb =
+      base::MakeRef<GoferSuperblock>(std::move(client), root, std::move(type), std::move(source));
   base::MutexLock lock(sb->mu);
-  // The superblock holds one reference of the root's node; this is a second owner of it, so it needs none of its own.
+  // The superblock holds one reference of the root's node; this is a second owner of it, so it
+  // needs none of its own.
   return base::Ref<Inode>(sb->InodeFor(root.attr, root.node, nullptr, ""));
 }
 
@@ -156,7 +157,8 @@ bool GoferSuperblock::AddToListing(wire::NodeId dir, const gofer::DirectoryEntry
   }
   Listing* l = FindListing(dir);
   if (l == nullptr) return false;
-  // Attributes are only worth keeping while nobody can change them: not if there is an inode, nor if another name may lead to one.
+  // Attributes are only worth keeping while nobody can change them: not if there is an inode, nor
+  // if another name may lead to one.
   std::optional<Attr> attr;
   if (e.attr.mode != 0 && (e.attr.nlink == 1 || (e.attr.mode & abi::kS_IFMT) == abi::kS_IFDIR)) {
     base::MutexLock lock(table_mu_);

@@ -46,12 +46,12 @@ class GoferSuperblock : public Superblock {
   bool shared() const { return shared_; }
   bool read_only() const { return read_only_; }
 
-  // The tree: the names and nodes of all inodes, and every message that goes by a name, so that no name changes its object
-  // between look-up and use.
+  // The tree: the names and nodes of all inodes, and every message that goes by a name, so that no
+  // name changes its object between look-up and use.
   base::Mutex<base::LockClass::kSuperblock> mu;
 
-  // The inode of an object that the gofer has told about, found or made. node: a reference of its node that the caller owns, or
-  // kNoNode. dir may be null (the root).
+  // The inode of an object that the gofer has told about, found or made. node: a reference of its
+  // node that the caller owns, or kNoNode. dir may be null (the root).
   base::Ref<GoferInode> InodeFor(const Attr& attr, gofer::wire::NodeId node,
                                  const base::Ref<GoferNode>& dir, std::string_view name)
       REQUIRES_LOCK(mu);
@@ -59,8 +59,9 @@ class GoferSuperblock : public Superblock {
   // The inode number that the guest sees.
   uint64_t InoFor(const Attr& attr);
 
-  // Names of a directory as a listing told them, exclusive mounts only: a name without attributes exists, but its inode was
-  // made already, and may be gone again; in a complete listing a name that isn't there does not exist.
+  // Names of a directory as a listing told them, exclusive mounts only: a name without attributes
+  // exists, but its inode was made already, and may be gone again; in a complete listing a name
+  // that isn't there does not exist.
   struct Listing {
     absl::flat_hash_map<std::string, std::optional<Attr>> names;
     uint64_t serial;
@@ -77,7 +78,8 @@ class GoferSuperblock : public Superblock {
 
   // The object has no name left: its number may come again.
   void ForgetNumber(GoferInode* inode);
-  // The inode holds descriptors, but nobody has it open: keeps the last few of those for the next open.
+  // The inode holds descriptors, but nobody has it open: keeps the last few of those for the next
+  // open.
   void MarkIdle(GoferInode* inode);
   // From the inode's destructor.
   void Gone(GoferInode* inode);

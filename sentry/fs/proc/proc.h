@@ -9,8 +9,9 @@ namespace sentry {
 // The root inode of a new instance.
 base::Ref<Inode> NewProcFs(Kernel& kernel, base::Ref<PidNamespace> ns);
 
-// For parts of the kernel that show themselves below /proc; called at boot, before the first instance is made. path: components
-// below /proc, such as "sys/kernel/x"; missing directories are made.
+// For parts of the kernel that show themselves below /proc; called at boot, before the first
+// instance is made. path: components below /proc, such as "sys/kernel/x"; missing directories are
+// made.
 struct ProcEntry {
   std::string path;
   uint32_t mode;
@@ -21,7 +22,8 @@ void RegisterProcEntry(ProcEntry e);
 
 namespace proc {
 
-// The controlling terminal of a session as /proc/[pid]/stat shows it; installed by boot, called under the tree lock.
+// The controlling terminal of a session as /proc/[pid]/stat shows it; installed by boot, called
+// under the tree lock.
 struct TerminalFacts {
   uint64_t dev = 0;
   int32_t foreground = 0;  // process group, root namespace id
@@ -30,7 +32,8 @@ void SetTerminalFacts(TerminalFacts (*get)(Session& session));
 
 // What a /proc/[pid] directory needs to know.
 struct Instance : public SynthSuperblock {
-  Instance(Kernel& k, base::Ref<PidNamespace> n) : SynthSuperblock("proc", 0x9fa0, false), kernel(k), ns(std::move(n)) {}
+  Instance(Kernel& k, base::Ref<PidNamespace> n)
+      : SynthSuperblock("proc", 0x9fa0, false), kernel(k), ns(std::move(n)) {}
   Kernel& kernel;
   const base::Ref<PidNamespace> ns;
 };

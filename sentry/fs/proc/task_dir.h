@@ -1,4 +1,5 @@
-// The files of /proc/[pid], as rows of a table in task_dir.cc; what makes their text is in task_text.cc and task_maps.cc.
+// The files of /proc/[pid], as rows of a table in task_dir.cc; what makes their text is in
+// task_text.cc and task_maps.cc.
 #pragma once
 
 #include "sentry/fs/proc/proc.h"

@@ -8,7 +8,8 @@ namespace {
 // The text is made at a read from the start and kept for the reads that follow (seq_file).
 class SynthOpenFile final : public File {
  public:
-  SynthOpenFile(base::Ref<SynthFile> file, uint32_t flags) : File({}, file, flags), file_(std::move(file)) {}
+  SynthOpenFile(base::Ref<SynthFile> file, uint32_t flags)
+      : File({}, file, flags), file_(std::move(file)) {}
 
   base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) override {
     std::string made;
@@ -98,19 +99,22 @@ base::Result<Kstat> SynthInode::Getattr() {
   return k;
 }
 
-base::Result<base::Ref<File>> SynthFile::Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags, const Creds& creds) {
+base::Result<base::Ref<File>> SynthFile::Open(const base::Ref<Dentry>& dentry,
+                                              const OpenFlags& flags, const Creds& creds) {
   return base::Ref<File>(base::MakeRef<SynthOpenFile>(base::Ref<SynthFile>(this), flags.flags));
 }
 
 base::Result<void> SynthFile::Setattr(const Creds& creds, const SetAttr& a) {
-  constexpr uint32_t kHarmless =
-      SetAttr::kSize | SetAttr::kTruncateOpen | SetAttr::kMtime | SetAttr::kMtimeNow | SetAttr::kAtime | SetAttr::kAtimeNow;
+  constexpr uint32_t kHarmless = SetAttr::kSize | SetAttr::kTruncateOpen | SetAttr::kMtime |
+                                 SetAttr::kMtimeNow | SetAttr::kAtime | SetAttr::kAtimeNow;
   if ((a.mask & ~kHarmless) != 0) return abi::Errno::kEPERM;
   return {};
 }
 
-base::Result<base::Ref<File>> SynthDir::Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags, const Creds& creds) {
-  return base::Ref<File>(base::MakeRef<SynthOpenDir>(base::Ref<SynthDir>(this), dentry, flags.flags));
+base::Result<base::Ref<File>> SynthDir::Open(const base::Ref<Dentry>& dentry,
+                                             const OpenFlags& flags, const Creds& creds) {
+  return base::Ref<File>(
+      base::MakeRef<SynthOpenDir>(base::Ref<SynthDir>(this), dentry, flags.flags));
 }
 
 void SynthStaticDir::Add(std::string name, base::Ref<Inode> inode) {
@@ -118,19 +122,22 @@ void SynthStaticDir::Add(std::string name, base::Ref<Inode> inode) {
   children_.push_back({std::move(inode), std::move(name)});
 }
 
-void SynthStaticDir::AddFile(std::string name, uint32_t mode, SynthFile::ReadFn read, SynthFile::WriteFn write) {
-  Add(std::move(name),
-      base::MakeRef<SynthFile>(base::Ref<Superblock>(&sb()), mode, sb().NextIno(), std::move(read), std::move(write)));
+void SynthStaticDir::AddFile(std::string name, uint32_t mode, SynthFile::ReadFn read,
+                             SynthFile::WriteFn write) {
+  Add(std::move(name), base::MakeRef<SynthFile>(base::Ref<Superblock>(&sb()), mode, sb().NextIno(),
+                                                std::move(read), std::move(write)));
 }
 
 void SynthStaticDir::AddText(std::string name, std::string text) {
-  AddFile(std::move(name), 0444, [text = std::move(text)]() -> base::Result<std::string> { return text; });
+  AddFile(std::move(name), 0444,
+          [text = std::move(text)]() -> base::Result<std::string> { return text; });
 }
 
 void SynthStaticDir::AddLink(std::string name, std::string target) {
   Add(std::move(name),
-      base::MakeRef<SynthLink>(base::Ref<Superblock>(&sb()), sb().NextIno(),
-                               [target = std::move(target)]() -> base::Result<std::string> { return target; }));
+      base::MakeRef<SynthLink>(
+          base::Ref<Superblock>(&sb()), sb().NextIno(),
+          [target = std::move(target)]() -> base::Result<std::string> { return target; }));
 }
 
 base::Ref<SynthStaticDir> SynthStaticDir::AddDir(std::string name, uint32_t mode) {
@@ -147,8 +154,8 @@ base::Result<base::Ref<Inode>> SynthStaticDir::Lookup(const Creds& creds, std::s
 
 base::Result<void> SynthStaticDir::List(int64_t after, std::vector<Entry>* out) {
   for (size_t i = after <= 2 ? 0 : static_cast<size_t>(after) - 2; i < children_.size(); i++) {
-    out->push_back({children_[i].name, children_[i].inode->ino(), abi::DtFromMode(children_[i].inode->type()),
-                    static_cast<int64_t>(i) + 3});
+    out->push_back({children_[i].name, children_[i].inode->ino(),
+                    abi::DtFromMode(children_[i].inode->type()), static_cast<int64_t>(i) + 3});
   }
   return {};
 }

@@ -29,7 +29,8 @@ class SynthSuperblock : public Superblock {
 // What all synthetic inodes share. Attributes can't be changed from inside.
 class SynthInode : public Inode {
  public:
-  SynthInode(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, uint32_t uid = 0, uint32_t gid = 0)
+  SynthInode(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, uint32_t uid = 0,
+             uint32_t gid = 0)
       : Inode(std::move(sb), mode, ino), mode_(mode), uid_(uid), gid_(gid) {}
   Perm perm() override { return {mode_, uid_, gid_}; }
   base::Result<Kstat> Getattr() override;
@@ -46,10 +47,13 @@ class SynthFile : public SynthInode {
   using ReadFn = std::function<base::Result<std::string>()>;
   // The text of one write(2), at most a page.
   using WriteFn = std::function<base::Result<void>(std::string_view)>;
-  SynthFile(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, ReadFn read, WriteFn write = nullptr, uint32_t uid = 0,
-            uint32_t gid = 0)
-      : SynthInode(std::move(sb), abi::kS_IFREG | mode, ino, uid, gid), read_(std::move(read)), write_(std::move(write)) {}
-  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags, const Creds& creds) override;
+  SynthFile(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, ReadFn read,
+            WriteFn write = nullptr, uint32_t uid = 0, uint32_t gid = 0)
+      : SynthInode(std::move(sb), abi::kS_IFREG | mode, ino, uid, gid),
+        read_(std::move(read)),
+        write_(std::move(write)) {}
+  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags,
+                                     const Creds& creds) override;
   // O_TRUNC of a writable file is accepted, as for Linux's proc and sysfs.
   base::Result<void> Setattr(const Creds& creds, const SetAttr& a) override;
   const ReadFn& read() const { return read_; }
@@ -77,14 +81,16 @@ class SynthDir : public SynthInode {
   struct Entry {
     std::string name;
     uint64_t ino;
-    uint8_t type;   // DT_*
+    uint8_t type;    // DT_*
     int64_t cookie;  // ascending and stable, > 2
   };
-  SynthDir(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, uint32_t uid = 0, uint32_t gid = 0)
+  SynthDir(base::Ref<Superblock> sb, uint32_t mode, uint64_t ino, uint32_t uid = 0,
+           uint32_t gid = 0)
       : SynthInode(std::move(sb), abi::kS_IFDIR | mode, ino, uid, gid) {}
   // The entries whose cookie is greater than after, in order; "." and ".." are added by the caller.
   virtual base::Result<void> List(int64_t after, std::vector<Entry>* out) = 0;
-  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags, const Creds& creds) override;
+  base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags,
+                                     const Creds& creds) override;
   // The process whose /proc/[pid] this is, else null. Lives as long as the directory.
   virtual Task* shown_process() { return nullptr; }
 
@@ -98,7 +104,8 @@ class SynthStaticDir : public SynthDir {
   using SynthDir::SynthDir;
   void Add(std::string name, base::Ref<Inode> inode);
   // A file below, with the superblock's next inode number.
-  void AddFile(std::string name, uint32_t mode, SynthFile::ReadFn read, SynthFile::WriteFn write = nullptr);
+  void AddFile(std::string name, uint32_t mode, SynthFile::ReadFn read,
+               SynthFile::WriteFn write = nullptr);
   void AddText(std::string name, std::string text);
   void AddLink(std::string name, std::string target);
   base::Ref<SynthStaticDir> AddDir(std::string name, uint32_t mode = 0555);

@@ -31,13 +31,15 @@ void AddCpus(SynthStaticDir& cpu, int cpus) {
 base::Ref<Inode> NewSysFs(Kernel& kernel) {
   auto sb = base::MakeRef<SynthSuperblock>("sysfs", 0x62656572, true);
   auto root = base::MakeRef<SynthStaticDir>(sb, 0755, 1);
-  for (const char* name : {"block", "bus", "firmware", "hypervisor", "module", "power"}) root->AddDir(name, 0755);
+  for (const char* name : {"block", "bus", "firmware", "hypervisor", "module", "power"})
+    root->AddDir(name, 0755);
   root->AddDir("fs", 0755)->AddDir("cgroup", 0755);
   base::Ref<SynthStaticDir> devices = root->AddDir("devices", 0755);
   base::Ref<SynthStaticDir> system = devices->AddDir("system", 0755);
   AddCpus(*system->AddDir("cpu", 0755), kernel.cpu_count());
   base::Ref<SynthStaticDir> node = system->AddDir("node", 0755);
-  for (const char* name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"}) node->AddText(name, "0\n");
+  for (const char* name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"})
+    node->AddText(name, "0\n");
   base::Ref<SynthStaticDir> node0 = node->AddDir("node0", 0755);
   node0->AddText("cpulist", CpuList(kernel.cpu_count()));
   node0->AddText("distance", "10\n");

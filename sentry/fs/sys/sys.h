@@ -1,4 +1,5 @@
-// sysfs: what common programs read of it: processors, block and character device directories, network class, kernel facts.
+// sysfs: what common programs read of it: processors, block and character device directories,
+// network class, kernel facts.
 #pragma once
 
 #include "sentry/fs/synth/synth.h"

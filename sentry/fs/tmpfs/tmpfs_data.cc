@@ -292,12 +292,14 @@ base::Result<Mappable::Extent> TmpfsData::Translate(uint64_t offset, uint64_t le
 
 void TmpfsData::OnMap(uint64_t len, bool shared_writable) {
   maps_.fetch_add(static_cast<int64_t>(len), std::memory_order_relaxed);
-  if (shared_writable) writable_maps_.fetch_add(static_cast<int64_t>(len), std::memory_order_relaxed);
+  if (shared_writable)
+    writable_maps_.fetch_add(static_cast<int64_t>(len), std::memory_order_relaxed);
 }
 
 void TmpfsData::OnUnmap(uint64_t len, bool shared_writable) {
   maps_.fetch_sub(static_cast<int64_t>(len), std::memory_order_relaxed);
-  if (shared_writable) writable_maps_.fetch_sub(static_cast<int64_t>(len), std::memory_order_relaxed);
+  if (shared_writable)
+    writable_maps_.fetch_sub(static_cast<int64_t>(len), std::memory_order_relaxed);
 }
 
 }  // namespace sentry

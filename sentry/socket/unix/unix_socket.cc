@@ -16,16 +16,13 @@ constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
 constexpr uint32_t kWritable = abi::kEPOLLOUT | abi::kEPOLLWRNORM | abi::kEPOLLWRBAND;
 constexpr size_t kPathOffset = 2;  // of sun_path
 
-abi::Ucred CredsOf(Task& task) {
-  return {task.tgid(), task.creds().euid, task.creds().egid};
-}
+abi::Ucred CredsOf(Task& task) { return {task.tgid(), task.creds().euid, task.creds().egid}; }
 
 bool IsAbstract(const SockAddr& a) { return a.len > kPathOffset && a.bytes[kPathOffset] == 0; }
 
 // unix_validate_addr(); a path ends at its first NUL and is stored with one.
 base::Result<SockAddr> Normalize(const SockAddr& in) {
-  if (in.len <= kPathOffset || in.len > sizeof(abi::SockaddrUn) ||
-      in.family() != abi::kAF_UNIX) {
+  if (in.len <= kPathOffset || in.len > sizeof(abi::SockaddrUn) || in.family() != abi::kAF_UNIX) {
     return abi::Errno::kEINVAL;
   }
   SockAddr a = in;
@@ -93,8 +90,7 @@ void UnixEnd::Close() {
     base::MutexLock lock(peer->mu_);
     peer->no_receive_ = peer->no_send_ = true;
     if (unread) peer->error_ = static_cast<int32_t>(abi::Errno::kECONNRESET);
-    peer->queue_.Wake(kReadable | kWritable | abi::kEPOLLHUP | abi::kEPOLLERR |
-                      abi::kEPOLLRDHUP);
+    peer->queue_.Wake(kReadable | kWritable | abi::kEPOLLHUP | abi::kEPOLLERR | abi::kEPOLLRDHUP);
   }
   if (peer && stream_left > 0) peer->Release(stream_left);
   for (Mark& m : marks) UnixSocket::Landed(m.ancillary);
@@ -146,8 +142,8 @@ SocketFamily::Pair UnixSocket::Connected(int32_t type, uint32_t flags, const abi
           base::MakeRef<UnixSocket>(std::move(b), flags)};
 }
 
-base::Result<SocketFamily::Pair> UnixSocket::CreatePair(Task& task, int32_t type,
-                                                        int32_t protocol, uint32_t flags) {
+base::Result<SocketFamily::Pair> UnixSocket::CreatePair(Task& task, int32_t type, int32_t protocol,
+                                                        uint32_t flags) {
   if (protocol != 0 && protocol != abi::kAF_UNIX) return abi::Errno::kEPROTONOSUPPORT;
   if (type == abi::kSOCK_RAW) type = abi::kSOCK_DGRAM;
   if (type != abi::kSOCK_STREAM && type != abi::kSOCK_DGRAM && type != abi::kSOCK_SEQPACKET) {
