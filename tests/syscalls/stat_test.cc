@@ -385,4 +385,22 @@ TEST_F(Stat, SetgidDirectoryPassesGroupOn) {
   EXPECT_EQ(Get("sub/d").st_mode, S_IFDIR | 02755u);
 }
 
+TEST(Fchmodat2, ModeAndFlags) {
+  COVERS("fchmodat2");
+  constexpr long kFchmodat2 = 452;
+  TempDir dir;
+  std::string file = dir / "f", link = dir / "l";
+  close(open(file.c_str(), O_CREAT | O_WRONLY, 0600));
+  ASSERT_EQ(symlink("f", link.c_str()), 0);
+  EXPECT_OK(syscall(kFchmodat2, AT_FDCWD, link.c_str(), 0640, 0));
+  struct stat st;
+  ASSERT_EQ(stat(file.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0640u);
+  EXPECT_ERR(syscall(kFchmodat2, AT_FDCWD, link.c_str(), 0600, AT_SYMLINK_NOFOLLOW), EOPNOTSUPP);
+  EXPECT_ERR(syscall(kFchmodat2, AT_FDCWD, file.c_str(), 0600, 0x40000000), EINVAL);
+  int fd = open(file.c_str(), O_RDONLY);
+  EXPECT_OK(syscall(kFchmodat2, fd, "", 0600, AT_EMPTY_PATH));
+  close(fd);
+}
+
 }  // namespace
