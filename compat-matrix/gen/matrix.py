@@ -218,7 +218,8 @@ def main():
             if row["level"] != "refused":
                 continue
             for case, outcomes in sorted(calls.get(row["name"], {}).items()):
-                if proven({case: outcomes}):
+                # A test of the refusal itself says so by its name.
+                if proven({case: outcomes}) and not re.search(r"Enosys|Refusal", case):
                     bad.append("%s is refused, but %s passes" % (row["name"], case))
     for b in bad:
         print("compat-matrix: " + b)
