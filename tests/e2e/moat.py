@@ -192,6 +192,8 @@ class Terminal:
 
     def keys(self, *keys):
         """tmux names of keys (Enter, C-c, Escape) or text."""
+        # A key that comes before the program has the terminal goes to the shell, natively too.
+        time.sleep(0.7)
         self.tmux("send-keys", *keys)
 
     def line(self, text):
