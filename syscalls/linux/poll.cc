@@ -163,7 +163,7 @@ base::Result<int> DoSelect(Task& task, int32_t nfds, const UserAddr (&addr)[3], 
   absl::InlinedVector<uint64_t, 48> bits(words * 3);
   for (int s = 0; s < 3; s++) {
     if (addr[s].null()) continue;
-    TRY(task.mm().CopyIn(&bits[s * words], addr[s], words * 8));
+    TRY(task.mm().CopyIn(bits.data() + s * words, addr[s], words * 8));
   }
   absl::InlinedVector<Watch, 8> watches;
   absl::InlinedVector<uint32_t, 8> fd_of;
@@ -202,7 +202,7 @@ base::Result<int> DoSelect(Task& task, int32_t nfds, const UserAddr (&addr)[3], 
   }
   for (int s = 0; s < 3; s++) {
     if (addr[s].null()) continue;
-    TRY(task.mm().CopyOut(addr[s], &result[s * words], words * 8));
+    TRY(task.mm().CopyOut(addr[s], result.data() + s * words, words * 8));
   }
   return count;
 }

@@ -167,6 +167,20 @@ TEST_F(PollSelect, SelectErrors) {
   EXPECT_ERR(pselect(0, nullptr, nullptr, nullptr, &bad, nullptr), EINVAL);
 }
 
+// No descriptors: the sets aren't looked at, wherever they are.
+TEST_F(PollSelect, SelectOfNone) {
+  COVERS("select", "pselect6");
+  fd_set in;
+  FD_ZERO(&in);
+  FD_SET(60, &in);
+  timeval tv{0, 0};
+  timespec ts{0, 0};
+  EXPECT_RET(select(0, &in, &in, &in, &tv), 0);
+  EXPECT_RET(pselect(0, &in, &in, &in, &ts, nullptr), 0);
+  EXPECT_TRUE(FD_ISSET(60, &in));
+  EXPECT_RET(syscall(SYS_select, 0, -4096L, 8, -4096L, &tv), 0);
+}
+
 TEST_F(PollSelect, SelectTimeout) {
   COVERS("select");
   timeval tv{0, 30000};
