@@ -254,6 +254,16 @@ base::Result<base::Ref<File>> OverlayInode::Open(const base::Ref<Dentry>& dentry
 
 // --- Directories ---
 
+base::Result<Kstat> OverlayDir::Getattr() {
+  Kstat st = TRY(OverlayInode::Getattr());
+  if (changed()) {
+    // What a directory of tmpfs with these names and whiteouts would show.
+    base::MutexLock l(names_mu_);
+    st.size = (names_.size() + 2) * TmpfsDir::kDirentSize;
+  }
+  return st;
+}
+
 base::Result<base::Ref<Inode>> OverlayDir::Lookup(const Creds& creds, std::string_view name) {
   {
     base::MutexLock l(names_mu_);

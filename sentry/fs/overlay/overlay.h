@@ -89,6 +89,7 @@ class OverlayDir : public OverlayInode {
  public:
   using OverlayInode::OverlayInode;
 
+  base::Result<Kstat> Getattr() override;
   base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override;
   base::Result<base::Ref<Inode>> Create(std::string_view name, const CreateArgs& a) override {
     return Make(name, a, {});

@@ -145,6 +145,15 @@ TEST_F(OverlayTest, RenamesDirectories) {
   EXPECT_EQ(Read("/file/b"), "bbbb");
 }
 
+TEST_F(OverlayTest, SizesOfChangedDirectories) {
+  Write("/dir/new", "x", abi::kO_CREAT);
+  EXPECT_EQ(Stat("/dir").size, 3 * TmpfsDir::kDirentSize);
+  EXPECT_TRUE(Vfs::Unlink(ctx(), nullptr, "/dir/a").ok());
+  EXPECT_EQ(Stat("/dir").size, 4 * TmpfsDir::kDirentSize);  // a whiteout counts
+  EXPECT_TRUE(Vfs::Unlink(ctx(), nullptr, "/dir/new").ok());
+  EXPECT_EQ(Stat("/dir").size, 3 * TmpfsDir::kDirentSize);
+}
+
 TEST_F(OverlayTest, AttributesAndLinks) {
   SetAttr a;
   a.mask = SetAttr::kMode;

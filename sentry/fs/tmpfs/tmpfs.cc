@@ -12,8 +12,6 @@ namespace sentry {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-// As BOGO_DIRENT_SIZE: what an entry adds to its directory's size.
-constexpr uint64_t kDirentSize = 20;
 constexpr size_t kMaxXattrs = 1024;
 
 // strtoull with a k, m, g suffix or a percentage of nothing in particular (memparse()).

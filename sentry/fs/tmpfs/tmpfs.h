@@ -116,6 +116,7 @@ class TmpfsFile : public TmpfsInode {
 
 class TmpfsDir : public TmpfsInode {
  public:
+  static constexpr uint64_t kDirentSize = 20;  // what a name counts in st_size (BOGO_DIRENT_SIZE)
   TmpfsDir(base::Ref<Superblock> sb, const CreateArgs& a);
   ~TmpfsDir() override;
 
