@@ -1,4 +1,4 @@
-"""moat do: statuses, streams, flags, and the programs that people run."""
+"""moat do: statuses, streams, flags."""
 import os
 import re
 import signal
@@ -8,7 +8,7 @@ import time
 import unittest
 
 import moat
-from moat import Case, do, root_flags, run, sh
+from moat import Case, do, run, sh
 
 
 class Statuses(Case):
@@ -204,72 +204,6 @@ class Identity(Case):
     def test_host_processes_are_out_of_reach(self):
         r = sh("kill -0 %d" % os.getpid())
         self.assertNotEqual(r.status, 0)
-
-
-class Programs(Case):
-    def setUp(self):
-        if not moat.ROOTFS:
-            self.skipTest("no root file system; see rootfs.sh")
-
-    def guest(self, script, out=None, **kw):
-        return self.ok(sh(script, flags=root_flags(), **kw), out)
-
-    def test_shell_and_coreutils(self):
-        self.guest("cd $(mktemp -d); for i in 1 2 3; do echo $i >f$i; done; cat f*; ls; rm f*; "
-                   "find . -type f | wc -l", "1\n2\n3\nf1\nf2\nf3\n0\n")
-
-    def test_python(self):
-        self.guest("python3 -c 'import os, subprocess, threading; t = threading.Thread(target=print, "
-                   "args=(\"thread\",)); t.start(); t.join(); "
-                   "print(subprocess.check_output([\"echo\", \"child\"]).decode().strip(), "
-                   "os.uname().sysname)'", "thread\nchild Linux\n")
-
-    def test_perl_forks(self):
-        self.guest("perl -e 'for (1..5) { my $p = fork; exit $_ unless $p; waitpid $p, 0; "
-                   "print $? >> 8, \"\\n\" }'", "1\n2\n3\n4\n5\n")
-
-    def test_compiler(self):
-        self.guest("cd /tmp; echo 'int puts(const char*); int main() "
-                   "{ puts(\"compiled\"); }' >a.c; gcc -O1 a.c -o a && ./a", "compiled\n")
-
-    def test_make(self):
-        self.guest("cd /tmp; printf 'all: a b\\na b:\\n\\t@sleep 0.1; echo made >$@\\n' >Makefile; "
-                   "make -j2 && cat a b", "made\nmade\n")
-
-    def test_git(self):
-        self.guest("cd /tmp; git init -q r; cd r; git config user.email a@b; git config user.name n; "
-                   "echo x >f; git add f; git commit -qm first; cd ..; git clone -q r s; cat s/f; "
-                   "git -C s log --format=%s", "x\nfirst\n")
-
-    def test_sqlite(self):
-        self.guest("cd /tmp; sqlite3 db 'create table t(a); insert into t values(1),(2); "
-                   "select sum(a) from t'", "3\n")
-
-    def test_tar_and_xz(self):
-        self.guest("cd /tmp; mkdir d; seq 1 5000 >d/f; tar cJf a.tar.xz d; mv d e; tar xJf a.tar.xz; "
-                   "cmp d/f e/f && echo same", "same\n")
-
-    def test_node(self):
-        self.guest("node -e 'const {Worker, isMainThread, parentPort} = require(\"worker_threads\");"
-                   "const w = new Worker(\"require(\\\"worker_threads\\\").parentPort"
-                   ".postMessage(6*7)\", {eval: true}); w.on(\"message\", m => console.log(m))'",
-                   "42\n")
-
-    def test_redis_over_a_local_socket(self):
-        self.guest("cd /tmp; redis-server --port 0 --unixsocket /tmp/s --daemonize no --save '' "
-                   ">log & p=$!; for i in $(seq 100); do [ -S /tmp/s ] && break; sleep 0.05; done; "
-                   "redis-cli -s /tmp/s set k v; redis-cli -s /tmp/s get k; kill $p; wait $p",
-                   "OK\nv\n")
-
-    def test_ps_and_top(self):
-        r = self.guest("sleep 100 & ps ax; top -bn1 | head -3; kill %1 2>&- || kill $!")
-        self.assertIn("sleep 100", r.out)
-        self.assertIn("load average", r.out)
-
-    def test_bad_system_calls_leave_it_up(self):
-        r = self.guest("stress-ng --sysinval 1 --sysbadaddr 1 --timeout 5 2>&1; echo still here",
-                       timeout=180)
-        self.assertIn("still here", r.out)
 
 
 class Speed(Case):
