@@ -6,7 +6,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <initializer_list>
 
 namespace base {
 
@@ -43,25 +42,19 @@ void LogWrite(LogLevel level, const char* format, ...) {
 }
 
 void LogReport(const char* format, ...) {
-  for (int fd : {log_fd, 2}) {
-    if (fd < 0) continue;
-    va_list args;
-    va_start(args, format);
-    Emit(fd, "moat: fatal:", format, args);
-    va_end(args);
-  }
+  va_list args;
+  va_start(args, format);
+  Emit(log_fd >= 0 ? log_fd : 2, "moat: fatal:", format, args);
+  va_end(args);
 }
 
 void LogFatal(const char* file, int line, const char* format, ...) {
   char where[128];
   snprintf(where, sizeof where, "moat: fatal: %s:%d:", file, line);
-  for (int fd : {log_fd, 2}) {
-    if (fd < 0) continue;
-    va_list args;
-    va_start(args, format);
-    Emit(fd, where, format, args);
-    va_end(args);
-  }
+  va_list args;
+  va_start(args, format);
+  Emit(log_fd >= 0 ? log_fd : 2, where, format, args);
+  va_end(args);
   abort();
 }
 

@@ -14,7 +14,7 @@ enum class LogLevel { kNone = 0, kWarning = 1, kInfo = 2, kDebug = 3 };
 void SetLog(int fd, LogLevel level);
 extern LogLevel log_level;
 void LogWrite(LogLevel level, const char* format, ...) __attribute__((format(printf, 2, 3)));
-// A line for a person about a failure that ends the process: to the log and to fd 2, at any level.
+// A line for a person about a failure that ends the process: to the log, at any level.
 // Async-signal-safe enough.
 void LogReport(const char* format, ...) __attribute__((format(printf, 1, 2)));
 [[noreturn]] void LogFatal(const char* file, int line, const char* format, ...)

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
-#include <cstdlib>
+
+#include "platform/base/log.h"
 
 namespace base {
 namespace internal {
@@ -66,8 +66,7 @@ void LockOrderAcquire(LockClass c, bool nested) {
   for (int h = 0; h < kClasses; h++) {
     if (!(held >> h & 1)) continue;
     if (h == i ? nested : (kOrder.after[h] >> i & 1) != 0) continue;
-    fprintf(stderr, "moat: lock order: %s taken while %s is held\n", kNames[i], kNames[h]);
-    abort();
+    LOG_FATAL("lock order: %s taken while %s is held", kNames[i], kNames[h]);
   }
   held |= uint64_t{1} << i;
 }

@@ -20,11 +20,18 @@ void* Main(void* p) {
   return nullptr;
 }
 
+// Frames are larger without optimisation.
+#ifdef MOAT_DEBUG
+constexpr size_t kStackFactor = 16;
+#else
+constexpr size_t kStackFactor = 1;
+#endif
+
 long Create(pthread_t* id, void (*run)(void*), void* arg, size_t stack, bool detached) {
   pthread_attr_t attr;
   pthread_attr_init(&attr);
   if (stack < static_cast<size_t>(PTHREAD_STACK_MIN)) stack = PTHREAD_STACK_MIN;
-  pthread_attr_setstacksize(&attr, stack);
+  pthread_attr_setstacksize(&attr, stack * kStackFactor);
   pthread_attr_setguardsize(&attr, 4096);
   if (detached) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
   auto* e = new Entry{run, arg};

@@ -89,7 +89,10 @@ Status OpenTree(const std::string& path, bool read_only, UniqueFd* out) {
   return {};
 }
 
-void CloseOthers(std::vector<int> keep) {
+// All but those. What the C library says when it aborts goes to the log, not to whatever gets the
+// number of standard error.
+void CloseOthers(std::vector<int> keep, int log) {
+  keep.push_back(log);
   std::sort(keep.begin(), keep.end());
   unsigned from = 0;
   for (int fd : keep) {
@@ -98,6 +101,7 @@ void CloseOthers(std::vector<int> keep) {
     from = fd + 1;
   }
   syscall(SYS_close_range, from, ~0U, 0);
+  dup2(log, 2);
 }
 
 bool SendControl(int fd, ControlMessage::Kind kind, int32_t value) {
@@ -198,7 +202,7 @@ Status Launcher::StartGofer(int socket) {
 int Launcher::GoferMain(int socket, std::vector<Served> served) {
   gofer::ServerOptions o;
   o.socket.reset(socket);
-  std::vector<int> keep = {socket, log_.get(), error_.get()};
+  std::vector<int> keep = {socket, error_.get()};
   for (size_t i = 0; i < served.size(); i++) {
     gofer::ServedMount m;
     m.id = static_cast<uint32_t>(i);
@@ -214,7 +218,7 @@ int Launcher::GoferMain(int socket, std::vector<Served> served) {
   auto root = host::MakeEmptyRoot(4096);
   if (!root.ok()) return ChildFailed(root.status());
   root->dir.reset();
-  CloseOthers(std::move(keep));
+  CloseOthers(std::move(keep), log_.get());
   host::RightsOptions rights;
   rights.ids = host::Ids::kCaller;
   if (geteuid() == 0) {
@@ -241,7 +245,6 @@ Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer) {
   a.gofer = std::move(gofer);
   std::vector<int> keep = {a.control.get(), a.gofer.get(), error_.get()};
   a.log = DupHigh(log_.get());
-  keep.push_back(a.log.get());
   for (int i = 0; i < 3; i++) {
     a.stdio[i] = DupHigh(i);
     a.tty[i] = a.stdio[i].valid() && isatty(i);
@@ -266,7 +269,7 @@ Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer) {
   sentry_ = *r;
   if (sentry_ == 0) {
     ChildMain([&] {
-      CloseOthers(std::move(keep));
+      CloseOthers(std::move(keep), a.log.get());
       Status s = SentryMain(std::move(a));
       return s.ok() ? 0 : ChildFailed(s);
     });

@@ -66,7 +66,6 @@ SyscallResult Accept(Task& task, int32_t fd, UserAddr addr, UserInOut<int32_t> a
       s->WaitDeadline(false));
   base::Ref<Socket> made = TRY(std::move(got));
   if (!addr.null()) {
-    SockAddr a;
     base::Result<SockAddr> peer = made->PeerName();
     if (!peer.ok()) return abi::Errno::kECONNABORTED;
     TRY(StoreAddr(task, *peer, addr, addrlen));

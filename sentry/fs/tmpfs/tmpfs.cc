@@ -380,11 +380,14 @@ TmpfsDir::~TmpfsDir() {
   // A deep tree is taken apart here level by level instead of by recursion.
   std::vector<base::Ref<Inode>> todo;
   auto take = [&todo](TmpfsDir& d) {
-    base::MutexLock l(d.mu_);
-    for (auto& [name, e] : d.entries_) {
+    NameMap<Entry> entries;  // destroyed without the lock: files take their own
+    {
+      base::MutexLock l(d.mu_);
+      entries.swap(d.entries_);
+    }
+    for (auto& [name, e] : entries) {
       if (e.inode->is_dir()) todo.push_back(std::move(e.inode));
     }
-    d.entries_.clear();
   };
   take(*this);
   while (!todo.empty()) {
