@@ -295,6 +295,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
         if (sibling) g->exit_signal = pg.exit_signal;
         if (g->parent != nullptr) g->parent->children.push_back(g);
         JoinPgrp(*g, pg.pgrp);
+        g->tty_given_up = pg.tty_given_up;
       }
       LinkTask(c, *g);
     }

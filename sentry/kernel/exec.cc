@@ -12,7 +12,7 @@ namespace sentry {
 
 base::Ref<const Creds> CredsAfterExec(const base::Ref<const Creds>& old,
                                       const Kernel::LoadedImage& image, bool no_new_privs) {
-  // cap_bprm_creds_from_file() for files without capabilities of their own.
+  // cap_bprm_creds_from_file().
   const Creds& o = *old;
   auto c = base::MakeRef<Creds>(o);
   if (image.set_uid) c->euid = image.uid;
@@ -20,11 +20,15 @@ base::Ref<const Creds> CredsAfterExec(const base::Ref<const Creds>& old,
   uint32_t root = o.user_ns->UidToGlobal(0);
   bool set_id = c->euid != o.uid || c->egid != o.gid;
   bool changed = c->euid != o.euid || c->egid != o.egid;
-  bool effective = false;
-  CapSet permitted = 0;
-  if ((o.securebits & abi::kSECBIT_NOROOT) == 0 && (c->euid == root || c->uid == root)) {
+  bool effective = image.caps_effective;
+  CapSet permitted = (o.bounding & image.caps_permitted) | (o.inheritable & image.caps_inheritable);
+  // handle_privileged_root(): a file's own capabilities count for a program that is set-user-ID
+  // root, rather than all of them.
+  const bool caps_instead = image.has_caps && c->euid == root && c->uid != root;
+  if ((o.securebits & abi::kSECBIT_NOROOT) == 0 && !caps_instead &&
+      (c->euid == root || c->uid == root)) {
     permitted = o.bounding | o.inheritable;
-    effective = c->euid == root;
+    effective = effective || c->euid == root;
   }
   if ((set_id || (permitted & ~o.permitted) != 0) && no_new_privs) {
     c->euid = c->uid;
@@ -33,7 +37,7 @@ base::Ref<const Creds> CredsAfterExec(const base::Ref<const Creds>& old,
   }
   c->suid = c->fsuid = c->euid;
   c->sgid = c->fsgid = c->egid;
-  if (changed) c->ambient = 0;
+  if (changed || image.has_caps) c->ambient = 0;
   c->permitted = permitted | c->ambient;
   c->effective = effective ? c->permitted : c->ambient;
   c->securebits &= ~static_cast<uint32_t>(abi::kSECBIT_KEEP_CAPS);

@@ -11,6 +11,12 @@ namespace sentry {
 
 void Kernel::ReleaseMemory(Task& t) {
   if (t.mm_ == nullptr) return;
+  // setmax_mm_hiwater_rss(), but of what is resident now.
+  if (t.mm_->users.load() == 1) {
+    const auto kib = static_cast<int64_t>(t.mm_->ResidentAtEnd() >> 10);
+    base::MutexLock l(tree_mu);
+    t.group().max_rss = std::max(t.group().max_rss, kib);
+  }
   if (t.robust_list.load() != 0) ExitRobustList(t);
   ExitPiFutexes(t);
   // mm_release(): only if somebody is left to see it.

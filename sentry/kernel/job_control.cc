@@ -100,6 +100,7 @@ base::Result<int32_t> Kernel::SetSid(Task& t) {
   if (t.pid_ns_->FindPgrp(t.tgid_) != nullptr) return abi::Errno::kEPERM;
   LeavePgrp(g, &released);
   JoinPgrp(g, NewPgrp(g, NewSession(g)));
+  g.tty_given_up = false;
   return t.tgid_;
 }
 

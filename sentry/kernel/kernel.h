@@ -162,6 +162,9 @@ class Kernel {
     // set-user-ID and file capabilities, already filtered by nosuid and no_new_privs.
     bool set_uid = false, set_gid = false;
     uint32_t uid = 0, gid = 0;
+    // The file's capabilities (security.capability), if it has any that count.
+    bool has_caps = false, caps_effective = false;
+    CapSet caps_permitted = 0, caps_inheritable = 0;
     bool secure = false;
   };
   using Loader = base::Result<LoadedImage> (*)(Kernel& k, const TaskVfs& vfs, const ExecArgs& args,

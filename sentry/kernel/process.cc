@@ -89,6 +89,7 @@ abi::Rusage Task::Usage() const {
 
 abi::Rusage ThreadGroup::Usage() const {
   abi::Rusage u = dead_usage;
+  u.maxrss = max_rss;
   for (const Task* t : tasks) {
     if (t->state.load(std::memory_order_relaxed) != 'Z') AddUsage(&u, t->Usage());
   }

@@ -93,6 +93,8 @@ class ThreadGroup : public base::RefCounted {
   std::vector<base::Ref<ThreadGroup>> children;
   base::Ref<ProcessGroup> pgrp;
   bool is_child_subreaper = false;
+  // It gave up its share of its session's terminal (TIOCNOTTY); children inherit that.
+  bool tty_given_up = false;
   // The sandbox's init took it over. No tie of job control then, as with Linux's global init; its
   // own children have one, for it may be a shell.
   bool adopted = false;
@@ -140,6 +142,7 @@ class ThreadGroup : public base::RefCounted {
   // CPU time and counters of exited tasks (ru of wait4, RUSAGE_SELF) and of waited-for children;
   // under tree_mu.
   abi::Rusage dead_usage{}, children_usage{};
+  int64_t max_rss = 0;     // KiB, of address spaces that it has left; under tree_mu
   int64_t start_time = 0;  // CLOCK_BOOTTIME ns
   std::atomic<int32_t> oom_score_adj{0};
   // This process as wait4, getrusage(RUSAGE_SELF) and times see it. Under tree_mu.

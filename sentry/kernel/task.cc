@@ -1,7 +1,8 @@
 #include "sentry/kernel/task.h"
 
 #include "platform/host/host.h"
-#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/async_io.h"
+#include "sentry/kernel/signal_ops.h"
 #include "syscalls/abi/sched.h"
 
 namespace sentry {
@@ -169,8 +170,17 @@ void Task::AccountWake() {
   state.store('R', std::memory_order_relaxed);
 }
 
+bool Task::OnlyIoEvents() {
+  if (io_events == nullptr) return false;
+  AsyncOwner::Deliver(*this);
+  base::MutexLock l(group_->signal_mu);
+  if (SignalOps::HasWork(*group_, *this)) return false;
+  interrupt_.store(false, std::memory_order_relaxed);
+  return true;
+}
+
 base::Result<void> Task::Block(int64_t deadline_ns) {
-  if (interrupted()) return base::Restart::kSys;
+  if (interrupted() && !OnlyIoEvents()) return base::Restart::kSys;
   AccountSleep();
   bool token = parker_.Park(deadline_ns);
   AccountWake();

@@ -173,6 +173,10 @@ class Task : public base::RefCounted {
   bool OnAltStack(uint64_t sp) const;
   RestartBlock restart_block;
 
+  // Own thread: what it has to tell the owners of files (sentry/kernel/async_io.h); told before it
+  // sleeps or goes back to the guest.
+  struct IoEvent* io_events = nullptr;
+
   // --- lifecycle ---
   // exit(2) and exit_group(2): marks; the run loop ends the task when the handler returns.
   void Exit(int32_t status);  // wait status
@@ -221,6 +225,8 @@ class Task : public base::RefCounted {
   ~Task() override;
 
   void InheritSeccomp(const Task& from);
+  // Delivers io_events. True: there was nothing else to be interrupted for.
+  bool OnlyIoEvents();
   void SetBlockedLocked(SignalSet mask);  // under signal_mu, by the own thread
   // Sleeping and running again, for CPU time and /proc.
   void AccountSleep();

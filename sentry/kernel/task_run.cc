@@ -2,6 +2,7 @@
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
+#include "sentry/kernel/async_io.h"
 #include "sentry/kernel/posix_timers.h"
 #include "sentry/kernel/signal_ops.h"
 
@@ -133,6 +134,7 @@ void TaskRunner::DoFault(const platform::Stop& s) {
 
 bool TaskRunner::HandleInterrupt() {
   Task& t = t_;
+  AsyncOwner::Deliver(t);
   for (;;) {
     abi::SigInfo info;
     abi::SigAction action;

@@ -3,10 +3,13 @@
 #include <cpuid.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "platform/host/host.h"
 #include "sentry/loader/elf.h"
 #include "sentry/loader/vdso.h"
+#include "sentry/vfs/file_caps.h"
+#include "syscalls/abi/capability.h"
 #include "syscalls/abi/mount.h"
 #include "syscalls/abi/resource.h"
 
@@ -56,6 +59,7 @@ base::Result<base::Ref<File>> OpenFound(const TaskVfs& vfs, const Creds& creds, 
   file->set_path(p);
   file->set_flags(abi::kO_RDONLY);
   file->set_creds(base::Ref<const Creds>(&creds));
+  TRY(file->DenyWrite());
   return file;
 }
 
@@ -176,6 +180,43 @@ base::Result<Program> FindProgram(const TaskVfs& vfs, const Creds& creds, const 
   }
 }
 
+// get_vfs_caps_from_disk(): the capabilities of a file, as far as they count in creds' namespace.
+void ReadFileCaps(Inode& inode, const Creds& creds, Kernel::LoadedImage* out) {
+  base::Result<std::string> x = inode.Getxattr(kFileCaps);
+  if (!x.ok()) return;
+  const auto word = [&](size_t i) {
+    uint32_t v = 0;
+    memcpy(&v, x->data() + i * 4, sizeof v);
+    return v;
+  };
+  if (x->size() < 4) return;
+  const uint32_t magic = word(0), revision = magic & abi::kVFS_CAP_REVISION_MASK;
+  const size_t words = x->size() / 4;
+  uint32_t root = 0;
+  CapSet permitted, inheritable;
+  if (revision == abi::kVFS_CAP_REVISION_1 && x->size() == 12) {
+    permitted = word(1);
+    inheritable = word(2);
+  } else if ((revision == abi::kVFS_CAP_REVISION_2 && x->size() == 20) ||
+             (revision == abi::kVFS_CAP_REVISION_3 && x->size() == 24)) {
+    permitted = word(1) | CapSet{word(3)} << 32;
+    inheritable = word(2) | CapSet{word(4)} << 32;
+    if (words == 6) root = word(5);
+  } else {
+    return;
+  }
+  // rootid_owns_currentns().
+  bool owns = false;
+  for (const UserNamespace* ns = creds.user_ns.get(); ns != nullptr; ns = ns->parent().get())
+    owns = owns || ns->UidFromGlobal(root) == 0;
+  if (!owns) return;
+  any_file_caps.store(true, std::memory_order_relaxed);
+  out->has_caps = true;
+  out->caps_effective = (magic & abi::kVFS_CAP_FLAGS_EFFECTIVE) != 0;
+  out->caps_permitted = permitted & abi::kCapFullSet;
+  out->caps_inheritable = inheritable & abi::kCapFullSet;
+}
+
 // bprm_stack_limits() and copy_strings(): E2BIG.
 base::Result<void> CheckArgs(const Program& p, const ExecArgs& args, uint64_t stack_limit) {
   uint64_t limit = std::min(kStackLimitDefault / 4 * 3, stack_limit / 4);
@@ -243,6 +284,7 @@ base::Result<Kernel::LoadedImage> LoadProgram(Kernel& k, const TaskVfs& vfs, con
       return abi::Errno::kENOMEM;
     }
     TRY(MapImage(mm, interp_file, interp, interp_base));
+    interp_file->AllowWrite();
     out.regs = {};
     out.regs.rip = interp.entry + interp_base;
   } else {
@@ -262,8 +304,9 @@ base::Result<Kernel::LoadedImage> LoadProgram(Kernel& k, const TaskVfs& vfs, con
   Inode& inode = p.file->attr_inode();
   Inode::Perm perm = inode.perm();
   uint32_t euid = creds.euid, egid = creds.egid;
-  bool nosuid = no_new_privs ||
-                (p.file->path().mount && (p.file->path().mount->flags() & abi::kMS_NOSUID) != 0);
+  const bool nosuid_mount =
+      p.file->path().mount && (p.file->path().mount->flags() & abi::kMS_NOSUID) != 0;
+  const bool nosuid = no_new_privs || nosuid_mount;
   if (!nosuid && creds.user_ns) {
     bool known = creds.user_ns->UidFromGlobal(perm.uid) != UINT32_MAX &&
                  creds.user_ns->GidFromGlobal(perm.gid) != UINT32_MAX;
@@ -276,7 +319,15 @@ base::Result<Kernel::LoadedImage> LoadProgram(Kernel& k, const TaskVfs& vfs, con
       out.gid = egid = perm.gid;
     }
   }
-  out.secure = euid != creds.uid || egid != creds.gid;
+  if (!nosuid_mount && creds.user_ns) ReadFileCaps(inode, creds, &out);
+  // bprm_caps_from_vfs_caps(): a program that knows nothing of capabilities must get all of its
+  // own.
+  const CapSet granted =
+      (creds.bounding & out.caps_permitted) | (creds.inheritable & out.caps_inheritable);
+  if (out.caps_effective && (out.caps_permitted & ~granted) != 0) return abi::Errno::kEPERM;
+  const uint32_t root = creds.user_ns ? creds.user_ns->UidToGlobal(0) : 0;
+  out.secure = euid != creds.uid || egid != creds.gid ||
+               (creds.uid != root && (out.caps_effective || granted != 0));
   auto shown_uid = [&](uint32_t id) {
     uint32_t v = creds.user_ns ? creds.user_ns->UidFromGlobal(id) : id;
     return v == UINT32_MAX ? kOverflowId : v;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "platform/host/host.h"
 #include "sentry/mm/shared_anon.h"
 
 namespace sentry {
@@ -465,6 +466,20 @@ MemoryManager::Usage MemoryManager::usage() {
     if (!p.memory()) u.shared += present;
   }
   return u;
+}
+
+uint64_t MemoryManager::ResidentAtEnd() {
+  base::MutexLock lock(mu_);
+  uint64_t sum = 0;
+  for (const auto& [file, u] : uses_) {
+    struct stat st;
+    if (!u.memory) {
+      sum += u.bytes;
+    } else if (host::Fstat(u.file->fd(), &st) == 0) {
+      sum += std::min(u.bytes, static_cast<uint64_t>(st.st_blocks) * 512);
+    }
+  }
+  return std::min(sum, total_);
 }
 
 MemoryManager::Layout MemoryManager::layout() {

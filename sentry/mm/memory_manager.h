@@ -88,6 +88,8 @@ class MemoryManager : public UserMemory {
   base::Result<void> Mprotect(uint64_t addr, uint64_t len, uint8_t prot, bool grows_down = false);
   base::Result<uint64_t> Mremap(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
                                 uint32_t flags, uint64_t new_addr);
+  // remap_file_pages(2), emulated: the range of a shared mapping shows its object from offset on.
+  base::Result<void> RemapFilePages(uint64_t addr, uint64_t len, uint64_t offset);
   base::Result<void> Madvise(uint64_t addr, uint64_t len, int32_t advice);
   base::Result<void> Msync(uint64_t addr, uint64_t len, uint32_t flags);
   // addr and len: page multiples. One byte per page.
@@ -141,6 +143,8 @@ class MemoryManager : public UserMemory {
              peak_total = 0;
   };  // bytes
   Usage usage();
+  // As usage().resident, cheaper and not exact: memory that fork shares counts for all of its file.
+  uint64_t ResidentAtEnd();
 
   // Set by exec, read by /proc and prctl(PR_SET_MM); guarded by the mm lock through the accessors.
   struct Layout {
@@ -160,6 +164,9 @@ class MemoryManager : public UserMemory {
   std::atomic<uint32_t> membarrier{0};
   // How many tasks use it: vfork and CLONE_VM know by it whether exec or exit leaves others behind.
   std::atomic<uint32_t> users{1};
+  // What io_setup(2) made; on demand, by the handlers.
+  base::Mutex<base::LockClass::kLeaf> aio_mu;
+  base::Ref<base::RefCounted> aio GUARDED_BY(aio_mu);
 
  private:
   template <typename T, typename... A>

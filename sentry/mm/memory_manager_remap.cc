@@ -119,6 +119,36 @@ base::Result<uint64_t> MemoryManager::MremapLocked(uint64_t old_addr, uint64_t o
   return MoveVma(old_addr, old_len, new_len, to, false, g);
 }
 
+base::Result<void> MemoryManager::RemapFilePages(uint64_t addr, uint64_t len, uint64_t offset) {
+  Garbage garbage;
+  base::MutexLock lock(mu_);
+  auto it = FindVma(addr);
+  if (it == vmas_.end() || it->first > addr || !it->second.shared) return abi::Errno::kEINVAL;
+  const Vma& v = it->second;
+  // It may be in pieces, but must be one mapping.
+  for (auto next = it; addr + len > next->second.end;) {
+    const Vma& last = next->second;
+    if (++next == vmas_.end() || next->first != last.end || !next->second.shared ||
+        next->second.mappable != v.mappable || next->second.prot != v.prot) {
+      return abi::Errno::kEINVAL;
+    }
+  }
+  MmapArgs a;
+  a.addr = addr;
+  a.len = len;
+  a.prot = v.prot;
+  a.max_prot = v.max_prot;
+  a.fixed = a.shared = a.populate = true;
+  a.locked = a.ipc_lock = v.locked;
+  a.noreserve = v.noreserve;
+  a.mappable = v.mappable;
+  a.offset = offset;
+  a.file = v.file;
+  a.special_name = v.special_name;
+  TRY(MmapLocked(a, &garbage));
+  return {};
+}
+
 base::Result<uint64_t> MemoryManager::MoveVma(uint64_t old_addr, uint64_t old_len, uint64_t new_len,
                                               uint64_t to, bool keep, Garbage* g) {
   if (vmas_.size() + 3 >= kMaxMapCount) return abi::Errno::kENOMEM;

@@ -184,6 +184,9 @@ base::Result<uint32_t> Socket::GetOption(Task& task, int32_t level, int32_t name
       return Give(out, protocol_);
     case abi::kSO_ERROR:
       return Give(out, TakeError());
+    case abi::kSO_COOKIE:
+      if (out.size() < sizeof(uint64_t)) return abi::Errno::kEINVAL;
+      return Give(out, uint64_t{inode()->ino()});
     case abi::kSO_ACCEPTCONN:
       return Give(out, static_cast<int32_t>(listening()));
     case abi::kSO_PRIORITY:

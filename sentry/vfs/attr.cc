@@ -1,4 +1,5 @@
 // Attributes and extended attributes (fs/attr.c, fs/xattr.c, fs/open.c).
+#include "sentry/vfs/file_caps.h"
 #include "sentry/vfs/vfs.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/inotify.h"
@@ -20,6 +21,12 @@ uint32_t WithoutSetId(const Creds& creds, const Inode::Perm& p) {
     mode &= ~static_cast<uint32_t>(abi::kS_ISGID);
   }
   return mode & ~static_cast<uint32_t>(abi::kS_ISUID);
+}
+
+// cap_inode_killpriv(): who changes the content or owner of a program takes its capabilities away.
+void DropFileCaps(Inode& inode) {
+  if (any_file_caps.load(std::memory_order_relaxed) && inode.Getxattr(kFileCaps).ok())
+    (void)inode.Removexattr(kFileCaps);
 }
 
 // notify_change() with setattr_prepare().
@@ -58,6 +65,8 @@ base::Result<void> Change(const VfsContext& ctx, const Mount* mount, Inode& inod
       a.mode = mode;
     }
   }
+  if ((a.mask & (SetAttr::kUid | SetAttr::kGid | SetAttr::kSize)) != 0 && inode.is_reg())
+    DropFileCaps(inode);
   return inode.Setattr(creds, a);
 }
 
@@ -89,7 +98,7 @@ base::Result<void> XattrAccess(const VfsContext& ctx, const Path& p, std::string
   if (write && p.mount->read_only()) return abi::Errno::kEROFS;
   if (HasPrefix(name, "security.")) {
     if (!write) return {};
-    const int cap = name == "security.capability" ? abi::kCAP_SETFCAP : abi::kCAP_SYS_ADMIN;
+    const int cap = name == kFileCaps ? abi::kCAP_SETFCAP : abi::kCAP_SYS_ADMIN;
     if (!CapableOver(ctx.creds, inode.perm(), cap)) return abi::Errno::kEPERM;
     return {};
   }
@@ -127,15 +136,24 @@ base::Result<void> Vfs::Truncate(const VfsContext& ctx, const Path& p, uint64_t 
   if (!inode.is_reg()) return abi::Errno::kEINVAL;
   if (p.mount->read_only()) return abi::Errno::kEROFS;
   TRY(inode.Permission(ctx.creds, kMayWrite));
+  return TruncateOpen(ctx, p, size);
+}
+
+base::Result<void> Vfs::TruncateOpen(const VfsContext& ctx, const Path& p, uint64_t size) {
+  Inode& inode = *p.dentry->inode();
   SetAttr a;
   a.mask = SetAttr::kSize | SetAttr::kTruncateOpen;
   a.size = size;
-  return Setattr(ctx, p, a);
+  TRY(inode.GetWriteAccess());
+  base::Result<void> r = Setattr(ctx, p, a);
+  inode.PutWriteAccess();
+  return r;
 }
 
 base::Result<void> Vfs::RemovePrivs(const Creds& creds, File& file) {
   Inode& inode = file.attr_inode();
   if (!inode.is_reg()) return {};
+  DropFileCaps(inode);
   const Inode::Perm p = inode.perm();
   if ((p.mode & (abi::kS_ISUID | abi::kS_ISGID)) == 0 || creds.Has(abi::kCAP_FSETID)) return {};
   SetAttr a;
@@ -168,6 +186,7 @@ base::Result<void> Vfs::Setxattr(const VfsContext& ctx, const Path& p, std::stri
                                  std::string_view value, int flags) {
   TRY(XattrAccess(ctx, p, name, true));
   TRY(p.dentry->inode()->Setxattr(name, value, flags));
+  if (name == kFileCaps) any_file_caps.store(true, std::memory_order_relaxed);
   NotifyChange(p, abi::kIN_ATTRIB);
   return {};
 }

@@ -10,7 +10,21 @@ namespace sentry {
 File::File(Path path, base::Ref<Inode> inode, uint32_t flags)
     : path_(std::move(path)), inode_(std::move(inode)), flags_(flags) {}
 
+base::Result<void> File::DenyWrite() {
+  TRY(attr_inode().DenyWriteAccess());
+  access_ = WriteAccess::kDenies;
+  return {};
+}
+
+void File::AllowWrite() {
+  if (access_ == WriteAccess::kDenies) attr_inode().AllowWriteAccess();
+  access_ = WriteAccess::kNone;
+}
+
 File::~File() {
+  if (FileOwner* o = owner.load(std::memory_order_relaxed)) base::Ref<FileOwner>::Adopt(o);
+  if (access_ == WriteAccess::kWrites) attr_inode().PutWriteAccess();
+  AllowWrite();
   if ((flags() & abi::kO_PATH) != 0) return;
   NotifyFile(*this, writable() ? abi::kIN_CLOSE_WRITE : abi::kIN_CLOSE_NOWRITE);
   if (!inode_ && !path_.dentry) return;

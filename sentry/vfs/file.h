@@ -30,6 +30,13 @@ struct OpenFlags {
   }
 };
 
+// Who is signalled about a file (sentry/kernel/async_io.h).
+class FileOwner : public base::RefCounted {
+ public:
+  // The file is about to be destroyed, and still whole.
+  virtual void FileGone() = 0;
+};
+
 class File : public base::RefCounted {
  public:
   // path may be empty for anonymous objects (then description() names them).
@@ -134,12 +141,24 @@ class File : public base::RefCounted {
   base::Mutex<base::LockClass::kFile> pos_mu;
   uint64_t pos GUARDED_BY(pos_mu) = 0;
 
-  // F_SETOWN, F_SETSIG (fasync); guarded by the file owner table in sentry/kernel.
-  std::atomic<int32_t> owner_type{0}, owner_pid{0}, owner_sig{0};
+  // O_ASYNC means something: changes on wait_queue() are signalled (it has an f_op->fasync).
+  virtual bool signals_io() const { return false; }
+  // Made by the first F_SETOWN, F_SETSIG or O_ASYNC; the file holds one reference.
+  std::atomic<FileOwner*> owner{nullptr};
+
+  // Pages of this file are plain zero memory: mmap makes anonymous memory of it (/dev/zero).
+  virtual bool maps_zeros() const { return false; }
+
+  // Its reference on the inode's write access, until the file is released. The first is taken by
+  // the generic open; the second by execve, and may be given back. ETXTBSY.
+  void HoldsWriteAccess() { access_ = WriteAccess::kWrites; }
+  base::Result<void> DenyWrite();
+  void AllowWrite();
 
  protected:
   void LastRef() const override {
     if (epoll_watched.load(std::memory_order_acquire)) epoll_release_hook(this);
+    if (FileOwner* o = owner.load(std::memory_order_acquire)) o->FileGone();
     delete this;
   }
 
@@ -148,6 +167,8 @@ class File : public base::RefCounted {
   const base::Ref<Inode> inode_;
   base::Ref<const Creds> creds_;
   std::atomic<uint32_t> flags_;
+  enum class WriteAccess : uint8_t { kNone, kWrites, kDenies };
+  WriteAccess access_ = WriteAccess::kNone;
 };
 
 // Downcast by kind: nullptr if the file is of another class. T has `static constexpr char kKind =

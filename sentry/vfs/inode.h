@@ -105,6 +105,8 @@ class Superblock : public base::RefCounted {
   // Whether a cached dentry still tells the truth. File systems whose names come and go by
   // themselves say no.
   virtual bool Revalidate(Dentry&) { return true; }
+  // False: a missing name is an error before anybody asks whether it may be created (proc).
+  virtual bool has_negatives() const { return true; }
   // False: names found below are not kept in the dentry cache (proc).
   virtual bool cache_dentries() const { return true; }
   // Serializes renames and removals of directories: whoever holds two directories' locks holds it.
@@ -166,7 +168,7 @@ class Inode : public base::RefCounted {
   }
   // Regular file. EEXIST when the name appeared meanwhile.
   virtual base::Result<base::Ref<Inode>> Create(std::string_view name, const CreateArgs& a) {
-    return abi::Errno::kEPERM;
+    return abi::Errno::kEACCES;
   }
   virtual base::Result<base::Ref<Inode>> Mkdir(std::string_view name, const CreateArgs& a) {
     return abi::Errno::kEPERM;
@@ -220,6 +222,13 @@ class Inode : public base::RefCounted {
   virtual base::Result<std::vector<std::string>> Listxattr() { return std::vector<std::string>(); }
   virtual base::Result<void> Removexattr(std::string_view name) { return abi::Errno::kEOPNOTSUPP; }
 
+  // get_write_access() and deny_write_access(): either somebody writes it or somebody runs it.
+  // ETXTBSY.
+  base::Result<void> GetWriteAccess() { return Enter(1); }
+  void PutWriteAccess() { writers_.fetch_sub(1, std::memory_order_relaxed); }
+  base::Result<void> DenyWriteAccess() { return Enter(-1); }
+  void AllowWriteAccess() { writers_.fetch_add(1, std::memory_order_relaxed); }
+
   // State that the generic code hangs on inodes, made on demand: record and flock locks, inotify
   // watches, the pipe of a FIFO, the socket bound to a name.
   FileLocks& locks();
@@ -236,9 +245,18 @@ class Inode : public base::RefCounted {
   bool pinned() const { return pinned_.load(std::memory_order_relaxed); }
 
  private:
+  base::Result<void> Enter(int32_t side) {
+    int32_t n = writers_.load(std::memory_order_relaxed);
+    do {
+      if (side > 0 ? n < 0 : n > 0) return abi::Errno::kETXTBSY;
+    } while (!writers_.compare_exchange_weak(n, n + side, std::memory_order_relaxed));
+    return {};
+  }
+
   const base::Ref<Superblock> sb_;
   const uint64_t ino_;
   const uint32_t type_;
+  std::atomic<int32_t> writers_{0};  // below 0: the programs that run from it
   std::atomic<FileLocks*> locks_{nullptr};
   std::atomic<InotifyWatches*> watches_{nullptr};
   std::atomic<bool> pinned_{false};

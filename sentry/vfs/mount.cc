@@ -97,10 +97,13 @@ bool MountNamespace::Below(const Mount* m, const Mount* top) {
   return false;
 }
 
+bool MountNamespace::KnownLocked(const base::Ref<Mount>& mount) {
+  return std::any_of(mounts_.begin(), mounts_.end(),
+                     [&](const base::Ref<Mount>& m) { return m == mount; });
+}
+
 base::Result<void> MountNamespace::CheckPlace(const Path& at, const Dentry& root) {
-  const bool known = std::any_of(mounts_.begin(), mounts_.end(),
-                                 [&](const base::Ref<Mount>& m) { return m == at.mount; });
-  if (!known) return abi::Errno::kEINVAL;
+  if (!KnownLocked(at.mount)) return abi::Errno::kEINVAL;
   if (at.dentry->unhashed()) return abi::Errno::kENOENT;
   if (at.dentry->inode()->is_dir() != root.inode()->is_dir()) return abi::Errno::kENOTDIR;
   return {};
@@ -190,9 +193,7 @@ base::Result<void> MountNamespace::Unmount(const Path& p, uint32_t flags) {
   {
     base::MutexLock l(mu_);
     if (!(p.dentry == p.mount->root())) return abi::Errno::kEINVAL;
-    const bool known = std::any_of(mounts_.begin(), mounts_.end(),
-                                   [&](const base::Ref<Mount>& m) { return m == p.mount; });
-    if (!known) return abi::Errno::kEINVAL;
+    if (!KnownLocked(p.mount)) return abi::Errno::kEINVAL;
     if (p.mount == root_)
       return (flags & abi::kMNT_DETACH) != 0 ? abi::Errno::kEINVAL : abi::Errno::kEBUSY;
     const bool has_children =
@@ -226,19 +227,19 @@ base::Result<void> MountNamespace::Unmount(const Path& p, uint32_t flags) {
   return {};
 }
 
-base::Result<void> MountNamespace::PivotRoot(const Path& new_root, const Path& put_old) {
+base::Result<void> MountNamespace::PivotRoot(const Path& root, const Path& new_root,
+                                             const Path& put_old) {
   {
     base::MutexLock l(mu_);
-    base::Ref<Mount> old = root_;
-    // The root that the caller sees may itself be covered by later mounts.
-    Path top{old, old->root()};
-    TopLocked(&top);
-    old = top.mount;
-    const base::Ref<Mount> fresh = new_root.mount;
-    if (!(new_root.dentry == fresh->root()) || !fresh->parent_) return abi::Errno::kEINVAL;
+    const base::Ref<Mount> old = root.mount, fresh = new_root.mount;
+    if (!KnownLocked(old) || !KnownLocked(fresh) || !KnownLocked(put_old.mount))
+      return abi::Errno::kEINVAL;
+    if (new_root.dentry->unhashed() || put_old.dentry->unhashed()) return abi::Errno::kENOENT;
     if (fresh == old || put_old.mount == old) return abi::Errno::kEBUSY;
-    if (!Below(put_old.mount.get(), fresh.get())) return abi::Errno::kEINVAL;
-    if (put_old.dentry->unhashed()) return abi::Errno::kENOENT;
+    if (!(root.dentry == old->root())) return abi::Errno::kEINVAL;
+    if (!(new_root.dentry == fresh->root()) || !fresh->parent_) return abi::Errno::kEINVAL;
+    if (!Below(put_old.mount.get(), fresh.get()) || !Below(fresh.get(), old.get()))
+      return abi::Errno::kEINVAL;
     Unhang(fresh);
     if (old->parent_) {
       const Path place{old->parent_, old->mountpoint_};

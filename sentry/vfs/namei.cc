@@ -40,6 +40,18 @@ base::Result<void> MayDelete(const VfsContext& ctx, const Path& dir, const Dentr
   return {};
 }
 
+// may_linkat(): nobody pins down a file that is not his and that he could not write.
+base::Result<void> MayLink(const Creds& creds, Inode& inode) {
+  if (Vfs::protected_hardlinks.load(std::memory_order_relaxed) == 0) return {};
+  const Inode::Perm p = inode.perm();
+  constexpr uint32_t kSetGid = abi::kS_ISGID | abi::kS_IXGRP;
+  const bool safe = inode.is_reg() && (p.mode & abi::kS_ISUID) == 0 &&
+                    (p.mode & kSetGid) != kSetGid &&
+                    inode.Permission(creds, kMayRead | kMayWrite).ok();
+  if (!safe && !OwnerOrCapable(creds, p)) return abi::Errno::kEPERM;
+  return {};
+}
+
 // inode_init_owner() and mode_strip_sgid().
 CreateArgs Owner(const VfsContext& ctx, Inode& dir, uint32_t mode, uint64_t rdev = 0) {
   CreateArgs a{ctx.creds, mode, ctx.creds.fsuid, ctx.creds.fsgid, rdev};
@@ -165,13 +177,14 @@ base::Result<void> Vfs::Link(const VfsContext& ctx, const Path& old, StartAt sta
     if (w.trailing_slash()) return abi::Errno::kENOENT;
     if (dir.mount->read_only()) return abi::Errno::kEROFS;
     if (!(old.mount == dir.mount)) return abi::Errno::kEXDEV;
+    TRY(MayLink(ctx.creds, *inode));
     TRY(MayCreate(ctx, *dir.dentry));
     if (&inode->sb() != &dir.dentry->inode()->sb()) return abi::Errno::kEXDEV;
     if (inode->is_dir()) return abi::Errno::kEPERM;
     TRY(dir.dentry->inode()->Link(w.last(), *inode));
     dir.dentry->AddChild(w.last(), inode);
   }
-  NotifyChange(old, abi::kIN_ATTRIB);
+  NotifyInode(*inode, abi::kIN_ATTRIB);  // fsnotify_link_count()
   NotifyName(dir, w.last(), inode.get(), abi::kIN_CREATE, 0);
   return {};
 }
@@ -195,8 +208,7 @@ base::Result<void> Vfs::Unlink(const VfsContext& ctx, StartAt start, std::string
     TRY(dir.dentry->inode()->Unlink(w.last(), *victim->inode()));
     dir.dentry->DropChild(w.last());
   }
-  if (InotifyWatches* watches = victim->inode()->watches(); watches != nullptr)
-    NotifyChange(Path{dir.mount, victim}, abi::kIN_ATTRIB);
+  NotifyInode(*victim->inode(), abi::kIN_ATTRIB);
   NotifyName(dir, w.last(), victim->inode().get(), abi::kIN_DELETE, 0);
   return {};
 }

@@ -85,6 +85,10 @@ void InotifyWatches::FireGone(uint32_t mask) {
   }
 }
 
+void NotifyInode(Inode& inode, uint32_t mask) {
+  if (InotifyWatches* w = inode.watches()) w->Fire(mask, 0, {}, false);
+}
+
 void NotifyChange(const Path& p, uint32_t mask) {
   if (!InotifyWatches::Any() || !p.dentry || p.dentry->negative()) return;
   Inode& inode = *p.dentry->inode();
@@ -96,7 +100,7 @@ void NotifyChange(const Path& p, uint32_t mask) {
       w->Fire(mask, 0, p.dentry->name(), p.dentry->unhashed());
     }
   }
-  if (InotifyWatches* w = inode.watches()) w->Fire(mask, 0, {}, false);
+  NotifyInode(inode, mask);
 }
 
 void NotifyName(const Path& dir, std::string_view name, Inode* child, uint32_t mask,

@@ -54,7 +54,27 @@ base::Result<base::Ref<File>> OpenTmpfile(const VfsContext& ctx, StartAt start,
   base::Ref<Inode> inode = TRY(d.Tmpfile(a));
   Path p{dir.mount, Dentry::NewUnhashed(dir.dentry, "#" + std::to_string(inode->ino()), inode)};
   base::Ref<File> f = TRY(inode->Open(p.dentry, OpenFlags{how.flags & ~kTmpfileBit, 0}, ctx.creds));
-  return Ready(ctx, p, how, std::move(f));
+  f = Ready(ctx, p, how, std::move(f));
+  TRY(inode->GetWriteAccess());
+  f->HoldsWriteAccess();
+  return f;
+}
+
+// may_create_in_sticky(): O_CREAT met somebody else's file in a directory like /tmp.
+base::Result<void> MayCreateInSticky(const Creds& creds, const Path& at) {
+  Inode& inode = *at.dentry->inode();
+  int32_t level = 0;
+  if (inode.is_reg()) level = Vfs::protected_regular.load(std::memory_order_relaxed);
+  if (inode.type() == abi::kS_IFIFO) level = Vfs::protected_fifos.load(std::memory_order_relaxed);
+  base::Ref<Dentry> dir = level != 0 ? at.dentry->parent() : nullptr;
+  if (!dir) return {};
+  const Inode::Perm d = dir->inode()->perm();
+  if ((d.mode & abi::kS_ISVTX) == 0) return {};
+  const uint32_t owner = inode.perm().uid;
+  if (owner == d.uid || owner == creds.fsuid) return {};
+  if ((d.mode & abi::kS_IWOTH) != 0 || (level >= 2 && (d.mode & abi::kS_IWGRP) != 0))
+    return abi::Errno::kEACCES;
+  return {};
 }
 
 }  // namespace
@@ -117,15 +137,24 @@ base::Result<base::Ref<File>> Vfs::OpenFound(const VfsContext& ctx, const Path& 
       break;
     case abi::kS_IFSOCK:
       return abi::Errno::kENXIO;
-    default:
-      file = TRY(inode.Open(p.dentry, open, ctx.creds));
+    default: {
+      const bool writes = inode.is_reg() && open.writable();
+      if (writes) TRY(inode.GetWriteAccess());
+      base::Result<base::Ref<File>> opened = inode.Open(p.dentry, open, ctx.creds);
+      if (!opened.ok()) {
+        if (writes) inode.PutWriteAccess();
+        return opened.error();
+      }
+      file = *std::move(opened);
+      if (writes) {
+        // Before it can be released.
+        file->set_path(p);
+        file->HoldsWriteAccess();
+      }
+    }
   }
   file = Ready(ctx, p, open, std::move(file));
-  if (truncate) {
-    SetAttr a;
-    a.mask = SetAttr::kSize | SetAttr::kTruncateOpen;
-    TRY(Setattr(ctx, p, a));
-  }
+  if (truncate) TRY(TruncateOpen(ctx, p, 0));
   NotifyFile(*file, abi::kIN_OPEN);
   return file;
 }
@@ -140,7 +169,6 @@ base::Result<base::Ref<File>> Vfs::OpenPath(const VfsContext& ctx, const Path& p
 base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, std::string_view path,
                                         const OpenFlags& how, ResolveFlags resolve) {
   const uint32_t flags = how.flags;
-  if (resolve.cached) return abi::Errno::kEAGAIN;
   if ((flags & abi::kO_PATH) == 0 && (flags & kTmpfileBit) != 0)
     return OpenTmpfile(ctx, start, path, how, resolve);
   const bool path_only = (flags & abi::kO_PATH) != 0;
@@ -160,7 +188,7 @@ base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, st
     }
     if (create && w.trailing_slash()) return abi::Errno::kEISDIR;
     const base::Ref<Dentry>& dir = w.at().dentry;
-    base::Ref<Dentry> child = TRY(LookupChild(ctx.creds, dir, w.last(), w.hint()));
+    base::Ref<Dentry> child = TRY(w.Child());
     if (child->negative() && create) {
       // lookup_open().
       base::MutexLock l(dir->dir_mu);
@@ -199,7 +227,7 @@ base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, st
         base::Result<base::Ref<File>> f = static_cast<MagicLink&>(*child->inode()).Reopen(ctx, how);
         if (!f.is(abi::Errno::kENXIO)) return f;
       }
-      TRY(w.FollowLink(child));
+      TRY(w.FollowLast(child));
       TRY(w.ToParent());
       continue;
     }
@@ -211,6 +239,7 @@ base::Result<base::Ref<File>> Vfs::Open(const VfsContext& ctx, StartAt start, st
   if (create) {
     if (excl && !created) return abi::Errno::kEEXIST;
     if (is_dir) return abi::Errno::kEISDIR;
+    if (!created) TRY(MayCreateInSticky(ctx.creds, at));
   }
   if ((w.must_be_dir() || (flags & abi::kO_DIRECTORY) != 0) && !is_dir) return abi::Errno::kENOTDIR;
   if (path_only) return Ready(ctx, at, how, base::MakeRef<File>(at, at.dentry->inode(), flags));

@@ -37,7 +37,8 @@ class MountNamespace : public base::RefCounted {
   base::Result<void> Remount(const Path& at, uint32_t flags);
   // MNT_DETACH, MNT_FORCE, MNT_EXPIRE. EINVAL if p is no mount's root; EBUSY.
   base::Result<void> Unmount(const Path& p, uint32_t flags);
-  base::Result<void> PivotRoot(const Path& new_root, const Path& put_old);
+  // root: the caller's. EBUSY, EINVAL.
+  base::Result<void> PivotRoot(const Path& root, const Path& new_root, const Path& put_old);
   base::Ref<MountNamespace> Clone(base::Ref<UserNamespace> owner, std::span<Path*> translate);
 
   struct Info {
@@ -64,6 +65,7 @@ class MountNamespace : public base::RefCounted {
   void Unhang(const base::Ref<Mount>& m) REQUIRES_LOCK(mu_);
   base::Ref<Mount> TopLocked(Path* p) REQUIRES_LOCK(mu_);
   bool Below(const Mount* m, const Mount* top) REQUIRES_LOCK(mu_);
+  bool KnownLocked(const base::Ref<Mount>& mount) REQUIRES_LOCK(mu_);  // check_mnt()
   base::Result<void> CheckPlace(const Path& at, const Dentry& root) REQUIRES_LOCK(mu_);
   // In the order of mounting; at_: by the place where each hangs.
   std::vector<base::Ref<Mount>> mounts_ GUARDED_BY(mu_);
@@ -153,8 +155,10 @@ class Vfs {
   static base::Result<void> Setattr(const VfsContext& ctx, const Path& p, const SetAttr& a);
   // The same for an open file, which may have no place in the tree (a pipe).
   static base::Result<void> SetattrFile(const VfsContext& ctx, const File& file, const SetAttr& a);
-  // truncate(2): everything but RLIMIT_FSIZE.
+  // truncate(2): everything but RLIMIT_FSIZE. TruncateOpen: O_TRUNC (handle_truncate()), for which
+  // no permission is needed beyond that of the open.
   static base::Result<void> Truncate(const VfsContext& ctx, const Path& p, uint64_t size);
+  static base::Result<void> TruncateOpen(const VfsContext& ctx, const Path& p, uint64_t size);
   // file_remove_privs(): a write by a task without CAP_FSETID removes set-id bits.
   static base::Result<void> RemovePrivs(const Creds& creds, File& file);
   // Read, write and search permission, with EROFS (inode_permission(), access(2)).
@@ -200,6 +204,10 @@ class Vfs {
   static base::Result<base::Ref<File>> OpenFound(const VfsContext& ctx, const Path& p,
                                                  const OpenFlags& how, bool created);
   static void SetFsTypes(std::span<const FsType> types);
+
+  // fs.protected_* (proc_sys_fs(5)); a sandbox starts as distributions set them.
+  static inline std::atomic<int32_t> protected_symlinks{1}, protected_hardlinks{1},
+      protected_fifos{1}, protected_regular{2};
   static std::span<const FsType> fs_types();
 };
 
@@ -208,6 +216,8 @@ class Vfs {
 void NotifyChange(const Path& p, uint32_t mask);
 void NotifyName(const Path& dir, std::string_view name, Inode* child, uint32_t mask,
                 uint32_t cookie);
+// Events of the object that its directory does not hear of (fsnotify_inode()).
+void NotifyInode(Inode& inode, uint32_t mask);
 // NotifyChange for the object and place of an open file.
 void NotifyFile(const File& f, uint32_t mask);
 

@@ -25,7 +25,7 @@ base::Result<base::Ref<Dentry>> LookupChildLocked(const Creds& creds, const base
   if (dir->unhashed()) return abi::Errno::kENOENT;  // IS_DEADDIR
   base::Result<base::Ref<Inode>> r = dir->inode()->LookupAhead(creds, name, hint);
   if (r.ok()) return dir->AddChild(name, std::move(*r));
-  if (r.is(abi::Errno::kENOENT)) return dir->AddChild(name, nullptr);
+  if (r.is(abi::Errno::kENOENT) && sb.has_negatives()) return dir->AddChild(name, nullptr);
   return r.error();
 }
 
@@ -63,6 +63,15 @@ base::Result<void> Walker::Begin() {
   at_ = *start_;
   if (!at_.dentry->inode()->is_dir()) return abi::Errno::kENOTDIR;
   return {};
+}
+
+base::Result<base::Ref<Dentry>> Walker::Child() {
+  if (flags_.cached) {
+    base::Ref<Dentry> c = at_.dentry->FindChild(last_);
+    if (!c || c->negative() || !c->inode()->sb().Revalidate(*c)) return abi::Errno::kEAGAIN;
+    return c;
+  }
+  return LookupChild(ctx_.creds, at_.dentry, last_, hint());
 }
 
 base::Result<void> Walker::Enter(base::Ref<Dentry> child) {
@@ -117,6 +126,16 @@ base::Result<void> Walker::FollowLink(const base::Ref<Dentry>& link) {
   return {};
 }
 
+base::Result<void> Walker::FollowLast(const base::Ref<Dentry>& link) {
+  const uint32_t owner = link->inode()->perm().uid;
+  if (owner != ctx_.creds.fsuid && Vfs::protected_symlinks.load(std::memory_order_relaxed) != 0) {
+    constexpr uint32_t kShared = abi::kS_ISVTX | abi::kS_IWOTH;
+    const Inode::Perm dir = at_.dentry->inode()->perm();
+    if ((dir.mode & kShared) == kShared && dir.uid != owner) return abi::Errno::kEACCES;
+  }
+  return FollowLink(link);
+}
+
 base::Result<void> Walker::ToParent() {
   if (!begun_) TRY(Begin());
   for (;;) {
@@ -147,7 +166,7 @@ base::Result<void> Walker::ToParent() {
       TRY(DotDot());
       continue;
     }
-    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_, hint()));
+    base::Ref<Dentry> child = TRY(Child());
     if (child->negative()) return abi::Errno::kENOENT;
     if (child->inode()->is_symlink() && !child->mounted()) {
       TRY(FollowLink(child));
@@ -164,13 +183,13 @@ base::Result<void> Walker::Finish() {
       TRY(DotDot());
       break;
     }
-    base::Ref<Dentry> child = TRY(LookupChild(ctx_.creds, at_.dentry, last_, hint()));
+    base::Ref<Dentry> child = TRY(Child());
     if (child->negative()) return abi::Errno::kENOENT;
     if (!child->inode()->is_symlink() || child->mounted() || !follow()) {
       TRY(Enter(std::move(child)));
       break;
     }
-    TRY(FollowLink(child));
+    TRY(FollowLast(child));
     TRY(ToParent());
   }
   if ((must_be_dir() || flags_.directory) && !at_.dentry->inode()->is_dir())
@@ -180,7 +199,6 @@ base::Result<void> Walker::Finish() {
 
 base::Result<Path> Vfs::Resolve(const VfsContext& ctx, StartAt start, std::string_view path,
                                 ResolveFlags flags) {
-  if (flags.cached) return abi::Errno::kEAGAIN;
   Walker w(ctx, start, path, flags);
   TRY(w.ToParent());
   TRY(w.Finish());

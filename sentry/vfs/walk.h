@@ -31,6 +31,10 @@ class Walker {
   base::Result<void> Finish();
   // Puts the link in front of what remains; ToParent() goes on from there. last() was the link.
   base::Result<void> FollowLink(const base::Ref<Dentry>& link);
+  // FollowLink() of the last component (may_follow_link()). EACCES.
+  base::Result<void> FollowLast(const base::Ref<Dentry>& link);
+  // What last() names below at(); possibly negative. EAGAIN: RESOLVE_CACHED, and it is not known.
+  base::Result<base::Ref<Dentry>> Child();
   // Steps to "." or "..".
   base::Result<void> DotDot();
   // Moves to child of at(), into what is mounted there.

@@ -1,6 +1,8 @@
 // clone(2), clone3(2), fork(2), vfork(2), set_tid_address(2), unshare(2), setns(2): kernel/fork.c,
 // kernel/nsproxy.c.
+#include "absl/container/inlined_vector.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns_file.h"
 #include "sentry/kernel/pidfd.h"
 #include "syscalls/linux/sys.h"
 
@@ -9,6 +11,7 @@ namespace {
 
 using sentry::CloneArgs;
 using sentry::Kernel;
+using sentry::NamespaceFile;
 using sentry::PidFd;
 
 SyscallResult Clone(Task& task, const CloneArgs& a) {
@@ -107,66 +110,120 @@ SyscallResult sys_set_tid_address(Task& task, UserAddr tidptr) {
 
 SyscallResult sys_unshare(Task& task, uint64_t flags) { return task.kernel().Unshare(task, flags); }
 
+namespace {
+
+// What setns(2) enters; null: not asked for.
+struct NsSet {
+  base::Ref<sentry::UserNamespace> user;
+  base::Ref<sentry::MountNamespace> mounts;
+  base::Ref<sentry::UtsNamespace> uts;
+  base::Ref<sentry::IpcNamespace> ipc;
+  base::Ref<sentry::NetNamespace> net;
+  base::Ref<sentry::PidNamespace> pids;
+
+  void Add(const NamespaceFile::Ns& ns) {
+    switch (ns.kind.type) {
+      case abi::kCLONE_NEWUSER:
+        user = base::StaticRefCast<sentry::UserNamespace>(ns.object);
+        break;
+      case abi::kCLONE_NEWNS:
+        mounts = base::StaticRefCast<sentry::MountNamespace>(ns.object);
+        break;
+      case abi::kCLONE_NEWUTS:
+        uts = base::StaticRefCast<sentry::UtsNamespace>(ns.object);
+        break;
+      case abi::kCLONE_NEWIPC:
+        ipc = base::StaticRefCast<sentry::IpcNamespace>(ns.object);
+        break;
+      case abi::kCLONE_NEWNET:
+        net = base::StaticRefCast<sentry::NetNamespace>(ns.object);
+        break;
+      case abi::kCLONE_NEWPID:
+        pids = base::StaticRefCast<sentry::PidNamespace>(ns.object);
+        break;
+      default:
+        break;  // of the others there is one only
+    }
+  }
+};
+
+// validate_nsset() and commit_nsset().
+SyscallResult EnterNamespaces(Task& task, const NsSet& set,
+                              std::span<const base::Ref<sentry::UserNamespace>> owners) {
+  base::Ref<const sentry::Creds> creds(&task.creds());
+  if (set.user) {
+    // userns_install().
+    if (set.user == creds->user_ns) return abi::Errno::kEINVAL;
+    {
+      base::MutexLock l(task.group().signal_mu);
+      if (task.group().tasks.size() > 1) return abi::Errno::kEINVAL;
+    }
+    if (task.fs_ref()->RefCount() > 2) return abi::Errno::kEINVAL;
+    if (!creds->HasIn(*set.user, abi::kCAP_SYS_ADMIN)) return abi::Errno::kEPERM;
+    auto n = base::MakeRef<sentry::Creds>(*creds);
+    n->user_ns = set.user;
+    n->permitted = n->effective = n->bounding = abi::kCapFullSet;
+    n->inheritable = n->ambient = 0;
+    n->securebits = 0;
+    creds = std::move(n);
+  }
+  for (const base::Ref<sentry::UserNamespace>& owner : owners) {
+    if (!creds->Has(abi::kCAP_SYS_ADMIN) || !creds->HasIn(*owner, abi::kCAP_SYS_ADMIN))
+      return abi::Errno::kEPERM;
+  }
+  if (set.mounts && !creds->Has(abi::kCAP_SYS_CHROOT)) return abi::Errno::kEPERM;
+  if (set.mounts && task.fs_ref()->RefCount() > 2) return abi::Errno::kEINVAL;
+  if (set.pids && !set.pids->IsWithin(*task.pid_ns())) return abi::Errno::kEINVAL;
+  if (set.mounts) {
+    const sentry::Path root = set.mounts->root();
+    task.set_mounts(set.mounts);
+    task.fs().set_root(root);
+    task.fs().set_cwd(root);
+  }
+  if (set.uts) task.set_uts_ns(set.uts);
+  if (set.ipc) task.set_ipc_ns(set.ipc);
+  if (set.net) task.set_net_ns(set.net);
+  if (set.pids) task.child_pid_ns = set.pids;
+  if (set.user) task.set_creds(creds);
+  return 0;
+}
+
+}  // namespace
+
 SyscallResult sys_setns(Task& task, int32_t fd, int32_t nstype) {
   base::Ref<sentry::File> file = TRY(task.fds().Get(fd));
+  const uint64_t flags = static_cast<uint32_t>(nstype);
+  NsSet set;
+  absl::InlinedVector<base::Ref<sentry::UserNamespace>, 8> owners;
+  auto add = [&](const NamespaceFile::Ns& ns) {
+    set.Add(ns);
+    if (ns.kind.type != abi::kCLONE_NEWUSER) owners.push_back(ns.owner);
+  };
+  if (auto* ns = sentry::FileCast<NamespaceFile>(file.get())) {
+    if (flags != 0 && flags != ns->ns().kind.type) return abi::Errno::kEINVAL;
+    add(ns->ns());
+    return EnterNamespaces(task, set, owners);
+  }
   PidFd* pidfd = sentry::FileCast<PidFd>(file.get());
   if (pidfd == nullptr) return abi::Errno::kEINVAL;
-  constexpr uint64_t kAll = abi::kCLONE_NEWNS | abi::kCLONE_NEWUTS | abi::kCLONE_NEWIPC |
-                            abi::kCLONE_NEWPID | abi::kCLONE_NEWNET | abi::kCLONE_NEWCGROUP |
-                            abi::kCLONE_NEWUSER;
-  uint64_t flags = static_cast<uint32_t>(nstype);
-  if (flags == 0 || (flags & ~kAll) != 0) return abi::Errno::kEINVAL;
+  uint64_t all = 0;
+  for (const NamespaceFile::Kind& k : NamespaceFile::Kinds()) all |= k.type;
+  if (flags == 0 || (flags & ~all) != 0) return abi::Errno::kEINVAL;
   Kernel& k = task.kernel();
   base::Ref<Task> target;
-  base::Ref<sentry::PidNamespace> pids;
   {
     base::MutexLock l(k.tree_mu);
     sentry::ThreadGroup& g = pidfd->group();
     if (g.zombie || g.leader == nullptr) return abi::Errno::kESRCH;
     target = base::Ref<Task>(g.leader);
-    pids = target->pid_ns();
   }
-  const sentry::Creds& c = task.creds();
-  base::Ref<const sentry::Creds> tc = target->creds_ref();
-  if ((flags & abi::kCLONE_NEWUSER) != 0) {
-    // userns_install().
-    if (tc->user_ns == c.user_ns) return abi::Errno::kEINVAL;
-    {
-      base::MutexLock l(task.group().signal_mu);
-      if (task.group().tasks.size() > 1) return abi::Errno::kEINVAL;
-    }
-    if (!c.HasIn(*tc->user_ns, abi::kCAP_SYS_ADMIN)) return abi::Errno::kEPERM;
-  } else if (!c.Has(abi::kCAP_SYS_ADMIN) || !c.HasIn(*tc->user_ns, abi::kCAP_SYS_ADMIN)) {
-    return abi::Errno::kEPERM;
+  for (const NamespaceFile::Kind& kind : NamespaceFile::Kinds()) {
+    if ((flags & kind.type) == 0) continue;
+    const NamespaceFile::Ns ns = NamespaceFile::Of(*target, kind);
+    if (!ns.object) return abi::Errno::kESRCH;
+    add(ns);
   }
-  if ((flags & abi::kCLONE_NEWPID) != 0 && !pids->IsWithin(*task.pid_ns())) {
-    return abi::Errno::kEINVAL;
-  }
-  base::Ref<sentry::MountNamespace> mounts = target->mounts_ref();
-  auto uts = target->uts_ns();
-  auto ipc = target->ipc_ns();
-  auto net = target->net_ns();
-  if (!mounts) return abi::Errno::kESRCH;
-  if ((flags & abi::kCLONE_NEWUSER) != 0) {
-    auto n = base::MakeRef<sentry::Creds>(c);
-    n->user_ns = tc->user_ns;
-    n->permitted = n->effective = n->bounding = abi::kCapFullSet;
-    n->inheritable = n->ambient = 0;
-    n->securebits = 0;
-    task.set_creds(n);
-  }
-  if ((flags & abi::kCLONE_NEWNS) != 0) {
-    if (task.fs_ref()->RefCount() > 2) return abi::Errno::kEINVAL;
-    sentry::Path root = mounts->root();
-    task.set_mounts(mounts);
-    task.fs().set_root(root);
-    task.fs().set_cwd(root);
-  }
-  if ((flags & abi::kCLONE_NEWUTS) != 0) task.set_uts_ns(uts);
-  if ((flags & abi::kCLONE_NEWIPC) != 0) task.set_ipc_ns(ipc);
-  if ((flags & abi::kCLONE_NEWNET) != 0) task.set_net_ns(net);
-  if ((flags & abi::kCLONE_NEWPID) != 0) task.child_pid_ns = pids;
-  return 0;
+  return EnterNamespaces(task, set, owners);
 }
 
 }  // namespace syscalls

@@ -1,6 +1,7 @@
 // fcntl(2), flock(2).
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/kernel/async_io.h"
 #include "sentry/vfs/file_locks.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/epoll.h"
@@ -11,9 +12,30 @@
 
 namespace syscalls {
 
+using sentry::AsyncOwner;
 using sentry::File;
 using sentry::FileLocks;
 using sentry::LockRange;
+
+// fasync_helper(): changes only what differs.
+base::Result<void> SetAsync(int32_t fd, File& f, bool on) {
+  if (!f.signals_io() || on == ((f.flags() & abi::kFASYNC) != 0)) return {};
+  return AsyncOwner::Of(f).Listen(f, fd, on);
+}
+
+// f_setown() and f_getown(): below 0, a process group.
+base::Result<void> SetOwner(Task& task, File& f, int32_t who) {
+  if (who == INT32_MIN) return abi::Errno::kEINVAL;
+  return AsyncOwner::Of(f).SetOwner(task, who < 0 ? abi::kF_OWNER_PGRP : abi::kF_OWNER_PID,
+                                    who < 0 ? -who : who);
+}
+
+int64_t GetOwner(Task& task, File& f) {
+  AsyncOwner* present = AsyncOwner::Present(f);
+  if (present == nullptr) return 0;
+  const abi::FOwnerEx o = present->Owner(task);
+  return o.type == abi::kF_OWNER_PGRP ? -int64_t{o.pid} : o.pid;
+}
 
 namespace {
 
@@ -21,7 +43,7 @@ namespace {
 constexpr uint32_t kSettable =
     abi::kO_APPEND | abi::kO_NONBLOCK | abi::kFASYNC | abi::kO_DIRECT | abi::kO_NOATIME;
 
-base::Result<uint64_t> SetFlags(Task& task, File& f, uint32_t arg) {
+base::Result<uint64_t> SetFlags(Task& task, int32_t fd, File& f, uint32_t arg) {
   const uint32_t old = f.flags();
   if ((arg & abi::kO_NOATIME) != 0 && (old & abi::kO_NOATIME) == 0 &&
       !OwnerOrCapable(task.creds(), f.attr_inode().perm())) {
@@ -29,6 +51,7 @@ base::Result<uint64_t> SetFlags(Task& task, File& f, uint32_t arg) {
   }
   const uint32_t flags = (old & ~kSettable) | (arg & kSettable);
   TRY(f.CheckFlags(flags));
+  TRY(SetAsync(fd, f, (flags & abi::kFASYNC) != 0));
   f.set_flags(flags);
   return uint64_t{0};
 }
@@ -136,12 +159,6 @@ base::Result<uint64_t> SetLock(Task& task, File& f, bool ofd, bool wait, UserAdd
   return uint64_t{0};
 }
 
-base::Result<uint64_t> SetOwner(File& f, int32_t type, int32_t pid) {
-  f.owner_type.store(type, std::memory_order_relaxed);
-  f.owner_pid.store(pid, std::memory_order_relaxed);
-  return uint64_t{0};
-}
-
 base::Result<uint64_t> PipeSize(Task& task, File& f, bool set, uint64_t arg) {
   sentry::PipeFile* p = sentry::FileCast<sentry::PipeFile>(&f);
   if (p == nullptr) return abi::Errno::kEBADF;
@@ -150,7 +167,8 @@ base::Result<uint64_t> PipeSize(Task& task, File& f, bool set, uint64_t arg) {
 }
 
 base::Result<uint64_t> Seals(File& f, bool add, uint32_t arg) {
-  sentry::TmpfsData* d = sentry::TmpfsDataOf(f);
+  // A file of a stacked file system has no seals, whatever it is stored in.
+  sentry::TmpfsData* d = &f.attr_inode() == f.inode().get() ? sentry::TmpfsDataOf(f) : nullptr;
   if (d == nullptr) return abi::Errno::kEINVAL;
   if (!add) return uint64_t{d->seals()};
   constexpr uint32_t kAll = abi::kF_SEAL_SEAL | abi::kF_SEAL_SHRINK | abi::kF_SEAL_GROW |
@@ -204,7 +222,7 @@ base::Result<uint64_t> DoFcntl(Task& task, int32_t fd, int32_t cmd, uint64_t arg
     case abi::kF_GETFL:
       return uint64_t{f.flags()};
     case abi::kF_SETFL:
-      return SetFlags(task, f, static_cast<uint32_t>(arg));
+      return SetFlags(task, fd, f, static_cast<uint32_t>(arg));
     case abi::kF_GETLK:
       return GetLock(task, f, false, ptr);
     case abi::kF_OFD_GETLK:
@@ -217,19 +235,14 @@ base::Result<uint64_t> DoFcntl(Task& task, int32_t fd, int32_t cmd, uint64_t arg
       return SetLock(task, f, true, false, ptr);
     case abi::kF_OFD_SETLKW:
       return SetLock(task, f, true, true, ptr);
-    case abi::kF_GETOWN: {
-      const int32_t pid = f.owner_pid.load(std::memory_order_relaxed);
-      const bool group = f.owner_type.load(std::memory_order_relaxed) == abi::kF_OWNER_PGRP;
-      return static_cast<uint64_t>(static_cast<int64_t>(group ? -pid : pid));
-    }
-    case abi::kF_SETOWN: {
-      const int32_t who = static_cast<int32_t>(arg);
-      if (who == INT32_MIN) return abi::Errno::kEINVAL;
-      return SetOwner(f, who < 0 ? abi::kF_OWNER_PGRP : abi::kF_OWNER_PID, who < 0 ? -who : who);
-    }
+    case abi::kF_GETOWN:
+      return static_cast<uint64_t>(GetOwner(task, f));
+    case abi::kF_SETOWN:
+      TRY(SetOwner(task, f, static_cast<int32_t>(arg)));
+      return uint64_t{0};
     case abi::kF_GETOWN_EX: {
-      const abi::FOwnerEx o{f.owner_type.load(std::memory_order_relaxed),
-                            f.owner_pid.load(std::memory_order_relaxed)};
+      abi::FOwnerEx o{};
+      if (AsyncOwner* present = AsyncOwner::Present(f)) o = present->Owner(task);
       TRY(task.mm().CopyOut(ptr, &o, sizeof o));
       return uint64_t{0};
     }
@@ -237,19 +250,23 @@ base::Result<uint64_t> DoFcntl(Task& task, int32_t fd, int32_t cmd, uint64_t arg
       abi::FOwnerEx o;
       TRY(task.mm().CopyIn(&o, ptr, sizeof o));
       if (o.type < abi::kF_OWNER_TID || o.type > abi::kF_OWNER_PGRP) return abi::Errno::kEINVAL;
-      return SetOwner(f, o.type, o.pid);
-    }
-    case abi::kF_GETOWNER_UIDS: {
-      const uint32_t ids[2] = {UidToUser(task, task.creds().uid),
-                               UidToUser(task, task.creds().euid)};
-      TRY(task.mm().CopyOut(ptr, ids, sizeof ids));
+      TRY(AsyncOwner::Of(f).SetOwner(task, o.type, o.pid));
       return uint64_t{0};
     }
-    case abi::kF_GETSIG:
-      return static_cast<uint64_t>(f.owner_sig.load(std::memory_order_relaxed));
+    case abi::kF_GETOWNER_UIDS: {
+      std::array<uint32_t, 2> ids{};
+      if (AsyncOwner* present = AsyncOwner::Present(f)) ids = present->Uids();
+      for (uint32_t& id : ids) id = UidToUser(task, id);
+      TRY(task.mm().CopyOut(ptr, ids.data(), sizeof ids));
+      return uint64_t{0};
+    }
+    case abi::kF_GETSIG: {
+      AsyncOwner* present = AsyncOwner::Present(f);
+      return static_cast<uint64_t>(present != nullptr ? present->signal() : 0);
+    }
     case abi::kF_SETSIG:
       if (arg > 64) return abi::Errno::kEINVAL;
-      f.owner_sig.store(static_cast<int32_t>(arg), std::memory_order_relaxed);
+      AsyncOwner::Of(f).SetSignal(static_cast<int32_t>(arg));
       return uint64_t{0};
     case abi::kF_GETLEASE:
       return uint64_t{abi::kF_UNLCK};

@@ -15,14 +15,16 @@ using sentry::Task;
 using sentry::UserCString;
 using sentry::Vfs;
 
-base::Result<void> AtPath::Set(int32_t dirfd, UserCString path, bool empty_ok, bool null_ok) {
+base::Result<void> AtPath::Set(int32_t dirfd, UserCString path, bool empty_ok, bool null_ok,
+                               bool in_root) {
   if (path.null() && null_ok) {
     path_.clear();
   } else {
     path_ = TRY(path.Fetch(task_.mm()));
   }
   if (path_.empty() && !empty_ok) return abi::Errno::kENOENT;
-  if (dirfd == abi::kAT_FDCWD || (!path_.empty() && path_[0] == '/')) return {};
+  const bool absolute = !path_.empty() && path_[0] == '/';
+  if (dirfd == abi::kAT_FDCWD || (absolute && !in_root)) return {};
   file_ = TRY(task_.fds().GetAny(dirfd));
   start_ = Vfs::PlaceOf(*file_);
   if (!path_.empty() && !start_.dentry->inode()->is_dir()) return abi::Errno::kENOTDIR;

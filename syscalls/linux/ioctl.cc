@@ -1,6 +1,7 @@
 // ioctl(2): the requests that every file knows, then the file's own (fs/ioctl.c).
 #include "syscalls/abi/ioctl.h"
 
+#include "syscalls/abi/socket.h"
 #include "syscalls/linux/file_util.h"
 #include "syscalls/linux/gaps.h"
 #include "syscalls/linux/sys.h"
@@ -29,10 +30,25 @@ base::Result<uint64_t> DoIoctl(Task& task, int32_t fd, uint32_t cmd, uint64_t ar
     }
     case abi::kFIOASYNC: {
       int32_t on = TRY(UserIn<int32_t>{ptr}.Fetch(task.mm()));
+      // ioctl_fioasync().
       const uint32_t old = f->flags();
+      if ((on != 0) != ((old & abi::kFASYNC) != 0)) {
+        if (!f->signals_io()) return abi::Errno::kENOTTY;
+        TRY(SetAsync(fd, *f, on != 0));
+      }
       f->set_flags(on != 0 ? old | abi::kFASYNC : old & ~uint32_t{abi::kFASYNC});
       return uint64_t{0};
     }
+    case abi::kFIOSETOWN:
+    case abi::kSIOCSPGRP:
+      if (f->attr_inode().type() != abi::kS_IFSOCK) break;
+      TRY(SetOwner(task, *f, TRY(UserIn<int32_t>{ptr}.Fetch(task.mm()))));
+      return uint64_t{0};
+    case abi::kFIOGETOWN:
+    case abi::kSIOCGPGRP:
+      if (f->attr_inode().type() != abi::kS_IFSOCK) break;
+      TRY(UserOut<int32_t>{ptr}.Store(task.mm(), static_cast<int32_t>(GetOwner(task, *f))));
+      return uint64_t{0};
     case abi::kFIOQSIZE: {
       sentry::Inode& i = f->attr_inode();
       if (!i.is_reg() && !i.is_dir() && !i.is_symlink()) return abi::Errno::kENOTTY;

@@ -88,7 +88,11 @@ SyscallResult sys_mmap(Task& task, UserAddr addr, uint64_t length, uint64_t prot
       a.max_prot &= ~platform::kProtExec;
     }
     // A hint that no descriptor can be mapped at comes out here, before the file is asked.
-    a.mappable = TRY(file->Mmap(offset, size, a.prot, a.shared));
+    if (file->maps_zeros()) {
+      a.offset = 0;
+    } else {
+      a.mappable = TRY(file->Mmap(offset, size, a.prot, a.shared));
+    }
     if (a.grows_down) return abi::Errno::kEINVAL;
     a.file = file;
   } else {
@@ -130,6 +134,17 @@ SyscallResult sys_pkey_mprotect(Task& task, UserAddr addr, uint64_t length, uint
   // No protection key can be allocated, so none but "none" is valid.
   if (pkey != -1) return abi::Errno::kEINVAL;
   return sys_mprotect(task, addr, length, prot);
+}
+
+SyscallResult sys_remap_file_pages(Task& task, uint64_t start, uint64_t size, uint64_t prot,
+                                   uint64_t pgoff, uint64_t flags) {
+  if (prot != 0) return abi::Errno::kEINVAL;
+  start -= start % kPageSize;
+  size -= size % kPageSize;
+  if (start + size <= start) return abi::Errno::kEINVAL;
+  if (pgoff + size / kPageSize < pgoff || (pgoff + size / kPageSize) > UINT64_MAX / kPageSize)
+    return abi::Errno::kEINVAL;
+  return task.mm().RemapFilePages(start, size, pgoff * kPageSize);
 }
 
 SyscallResult sys_brk(Task& task, UserAddr addr) { return task.mm().Brk(addr.value); }

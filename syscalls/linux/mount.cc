@@ -130,8 +130,8 @@ SyscallResult sys_pivot_root(Task& task, UserCString new_root, UserCString put_o
     Path fresh = TRY(Vfs::Resolve(a.ctx(), a.start(), a.path(), dir));
     TRY(b.Set(abi::kAT_FDCWD, put_old));
     Path old_place = TRY(Vfs::Resolve(b.ctx(), b.start(), b.path(), dir));
-    const Path old = a.ctx().mounts.root();
-    TRY(a.ctx().mounts.PivotRoot(fresh, old_place));
+    const Path old = a.ctx().root;
+    TRY(a.ctx().mounts.PivotRoot(old, fresh, old_place));
     // chroot_fs_refs(): whoever stood at the old root stands at the new one.
     std::vector<base::Ref<sentry::FsContext>> all;
     {

@@ -1,6 +1,7 @@
 // open(2), openat2(2), close(2), close_range(2), dup(2).
 #include <cstring>
 
+#include "syscalls/abi/capability.h"
 #include "syscalls/abi/fcntl.h"
 #include "syscalls/linux/file_util.h"
 #include "syscalls/linux/ipc_util.h"
@@ -38,7 +39,7 @@ SyscallResult DoOpen(Task& task, int32_t dirfd, UserCString path, uint32_t flags
   }
   auto run = [&]() -> base::Result<int32_t> {
     AtPath at(task);
-    TRY(at.Set(dirfd, path));
+    TRY(at.Set(dirfd, path, false, false, resolve.in_root));
     base::Ref<File> f =
         TRY(Vfs::Open(at.ctx(), at.start(), at.path(), OpenFlags{flags, mode}, resolve));
     return InstallFile(task, std::move(f), (flags & abi::kO_CLOEXEC) != 0);
@@ -103,6 +104,28 @@ SyscallResult sys_openat2(Task& task, int32_t dirfd, UserCString path, UserAddr 
     r.cached = true;
   }
   return DoOpen(task, dirfd, path, flags, static_cast<uint32_t>(h.mode), r);
+}
+
+SyscallResult sys_name_to_handle_at(Task& task, int32_t dirfd, UserCString path, UserAddr,
+                                    UserOut<int32_t>, int32_t flags) {
+  constexpr int32_t kKnown = abi::kAT_SYMLINK_FOLLOW | abi::kAT_EMPTY_PATH | abi::kAT_HANDLE_FID;
+  if ((flags & ~kKnown) != 0) return abi::Errno::kEINVAL;
+  AtPath at(task);
+  TRY(at.Set(dirfd, path, (flags & abi::kAT_EMPTY_PATH) != 0));
+  TRY(at.Find((flags & abi::kAT_SYMLINK_FOLLOW) != 0));
+  return abi::Errno::kEOPNOTSUPP;  // exportfs_can_encode_fh()
+}
+
+SyscallResult sys_open_by_handle_at(Task& task, int32_t mount_fd, UserAddr handle, int32_t) {
+  // handle_to_path().
+  if (mount_fd != abi::kAT_FDCWD) TRY(task.fds().GetAny(mount_fd));
+  if (!task.creds().Has(abi::kCAP_DAC_READ_SEARCH)) return abi::Errno::kEPERM;
+  abi::FileHandle h;
+  TRY(task.mm().CopyIn(&h, handle, sizeof h));
+  if (h.handle_bytes == 0 || h.handle_bytes > abi::kMAX_HANDLE_SZ) return abi::Errno::kEINVAL;
+  uint8_t bytes[abi::kMAX_HANDLE_SZ];
+  TRY(task.mm().CopyIn(bytes, UserAddr{handle.value + sizeof h}, h.handle_bytes));
+  return abi::Errno::kESTALE;
 }
 
 SyscallResult sys_close(Task& task, int32_t fd) {

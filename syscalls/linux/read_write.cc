@@ -20,11 +20,9 @@ using sentry::Vfs;
 
 namespace {
 
-// The file's own position, or an explicit one.
-struct At {
-  bool own = true;
-  uint64_t offset = 0;
-};
+constexpr uint64_t kUserEnd = (uint64_t{1} << 47) - sentry::kPageSize;  // TASK_SIZE_MAX
+
+}  // namespace
 
 base::Result<uint64_t> ReadFile(Task& task, File& f, IoBuffer& dst, At at, uint32_t rwf) {
   auto op = [&]() -> base::Result<uint64_t> {
@@ -41,6 +39,8 @@ base::Result<uint64_t> ReadFile(Task& task, File& f, IoBuffer& dst, At at, uint3
   if (r.is(abi::Errno::kEINVAL) && f.attr_inode().is_dir()) return abi::Errno::kEISDIR;
   return r;
 }
+
+namespace {
 
 base::Result<uint64_t> WriteRegular(Task& task, File& f, IoBuffer& src, At& at,
                                     uint32_t rwf) NO_THREAD_SAFETY_ANALYSIS {
@@ -72,6 +72,8 @@ base::Result<uint64_t> WriteRegular(Task& task, File& f, IoBuffer& src, At& at,
   }
   return r;
 }
+
+}  // namespace
 
 base::Result<uint64_t> WriteFile(Task& task, File& f, IoBuffer& src, At at, uint32_t rwf) {
   base::Result<uint64_t> r = uint64_t{0};
@@ -105,6 +107,8 @@ base::Result<uint64_t> WriteFile(Task& task, File& f, IoBuffer& src, At at, uint
   return r;
 }
 
+namespace {
+
 base::Result<base::Ref<File>> ForRead(Task& task, int32_t fd) {
   base::Ref<File> f = TRY(task.fds().Get(fd));
   if (!f->readable()) return abi::Errno::kEBADF;
@@ -122,7 +126,9 @@ base::Result<uint64_t> Transfer(Task& task, bool write, int32_t fd, UserAddr buf
   if (positioned && offset < 0) return abi::Errno::kEINVAL;
   base::Ref<File> f = TRY(write ? ForWrite(task, fd) : ForRead(task, fd));
   if (positioned && !f->seekable()) return abi::Errno::kESPIPE;
-  if (static_cast<int64_t>(count) < 0) return abi::Errno::kEINVAL;
+  // access_ok() of the whole range comes before everything about the count.
+  uint64_t end;
+  if (__builtin_add_overflow(buf.value, count, &end) || end > kUserEnd) return abi::Errno::kEFAULT;
   IoBuffer b = IoBuffer::User(task.mm(), buf, std::min(count, kMaxRwCount));
   const At at{!positioned, static_cast<uint64_t>(offset)};
   return write ? WriteFile(task, *f, b, at, 0) : ReadFile(task, *f, b, at, 0);
@@ -134,9 +140,7 @@ base::Result<uint64_t> TransferVec(Task& task, bool write, int32_t fd, UserAddr 
   base::Ref<File> f = TRY(write ? ForWrite(task, fd) : ForRead(task, fd));
   if (positioned && !f->seekable()) return abi::Errno::kESPIPE;
   UserSegments segs = TRY(ImportIovec(task, iov, count));
-  constexpr uint32_t kKnown = abi::kRWF_HIPRI | abi::kRWF_DSYNC | abi::kRWF_SYNC |
-                              abi::kRWF_NOWAIT | abi::kRWF_APPEND | abi::kRWF_NOAPPEND;
-  if ((rwf & ~kKnown) != 0) return abi::Errno::kEOPNOTSUPP;
+  if ((rwf & ~kRwfKnown) != 0) return abi::Errno::kEOPNOTSUPP;
   if ((rwf & abi::kRWF_APPEND) != 0 && (rwf & abi::kRWF_NOAPPEND) != 0) return abi::Errno::kEINVAL;
   IoBuffer b = IoBuffer::UserVec(task.mm(), segs);
   if (b.remaining() == 0) return uint64_t{0};

@@ -135,6 +135,9 @@ MOAT_HANDLER(pwritev2, int32_t fd, UserAddr iov, uint64_t iovcnt, uint64_t pos_l
 MOAT_HANDLER(statx, int32_t dirfd, UserCString path, int32_t flags, uint32_t mask,
              UserOut<abi::Statx> buf);
 MOAT_HANDLER(close_range, uint32_t first, uint32_t last, uint32_t flags);
+MOAT_HANDLER(name_to_handle_at, int32_t dirfd, UserCString path, UserAddr handle,
+             UserOut<int32_t> mount_id, int32_t flags);
+MOAT_HANDLER(open_by_handle_at, int32_t mount_fd, UserAddr handle, int32_t flags);
 MOAT_HANDLER(openat2, int32_t dirfd, UserCString path, UserAddr how, uint64_t size);
 MOAT_HANDLER(faccessat2, int32_t dirfd, UserCString path, int32_t mode, int32_t flags);
 MOAT_HANDLER(fchmodat2, int32_t dirfd, UserCString path, uint32_t mode, int32_t flags);
@@ -168,6 +171,8 @@ MOAT_HANDLER(mmap, UserAddr addr, uint64_t length, uint64_t prot, uint64_t flags
 MOAT_HANDLER(mprotect, UserAddr addr, uint64_t length, uint64_t prot);
 MOAT_HANDLER(munmap, UserAddr addr, uint64_t length);
 MOAT_HANDLER(brk, UserAddr addr);
+MOAT_HANDLER(remap_file_pages, uint64_t start, uint64_t size, uint64_t prot, uint64_t pgoff,
+             uint64_t flags);
 MOAT_HANDLER(mremap, UserAddr old_addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
              UserAddr new_addr);
 MOAT_HANDLER(msync, UserAddr addr, uint64_t length, int32_t flags);
@@ -410,5 +415,15 @@ MOAT_HANDLER(mq_timedreceive, int32_t mqdes, UserAddr msg, uint64_t len, UserOut
 MOAT_HANDLER(mq_notify, int32_t mqdes, UserIn<abi::SigEvent> sevp);
 MOAT_HANDLER(mq_getsetattr, int32_t mqdes, UserIn<abi::MqAttr> newattr,
              UserOut<abi::MqAttr> oldattr);
+
+// aio
+MOAT_HANDLER(io_setup, uint32_t nr_events, UserInOut<uint64_t> ctx_idp);
+MOAT_HANDLER(io_destroy, uint64_t ctx_id);
+MOAT_HANDLER(io_submit, uint64_t ctx_id, int64_t nr, UserAddr iocbpp);
+MOAT_HANDLER(io_cancel, uint64_t ctx_id, UserAddr iocb, UserAddr result);
+MOAT_HANDLER(io_getevents, uint64_t ctx_id, int64_t min_nr, int64_t nr, UserAddr events,
+             UserIn<abi::Timespec> timeout);
+MOAT_HANDLER(io_pgetevents, uint64_t ctx_id, int64_t min_nr, int64_t nr, UserAddr events,
+             UserIn<abi::Timespec> timeout, UserAddr usig);
 
 }  // namespace syscalls

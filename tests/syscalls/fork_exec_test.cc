@@ -343,6 +343,27 @@ TEST(Wait, ResourceUsage) {
             us);
 }
 
+TEST(Wait, MaximumResidentSet) {
+  COVERS("wait4", "getrusage");
+  auto run = [](size_t bytes) {
+    pid_t pid = Spawn([bytes] {
+      memset(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1,
+             bytes);
+      return 0;
+    });
+    rusage u{};
+    wait4(pid, nullptr, 0, &u);
+    return u.ru_maxrss;
+  };
+  EXPECT_GE(run(4096), 100);
+  const long big = run(32 << 20);
+  EXPECT_GE(big, 32 << 10);
+  EXPECT_LT(big, 256 << 10);
+  rusage c{};
+  EXPECT_OK(getrusage(RUSAGE_CHILDREN, &c));
+  EXPECT_GE(c.ru_maxrss, big);
+}
+
 TEST(Wait, IgnoredSigchldReapsByItself) {
   COVERS("rt_sigaction", "wait4");
   EXPECT_CHILD([] {

@@ -536,6 +536,24 @@ TEST_F(Memory, ManyMappings) {
   EXPECT_OK(munmap(p, 2000 * kPage));
 }
 
+TEST_F(Memory, RemapFilePages) {
+  COVERS("remap_file_pages");
+  char* p = Map(3, PROT_READ | PROT_WRITE, MAP_SHARED, fd_);
+  ASSERT_NE(p, MAP_FAILED);
+  EXPECT_OK(remap_file_pages(p, kPage, 0, 2, 0));
+  EXPECT_EQ(p[0], '2');
+  EXPECT_EQ(p[kPage], '1');
+  p[0] = 'R';
+  EXPECT_EQ(p[2 * kPage], 'R');
+  EXPECT_ERR(remap_file_pages(p, kPage, PROT_READ, 0, 0), EINVAL);
+  EXPECT_ERR(remap_file_pages(p, 0, 0, 0, 0), EINVAL);
+  EXPECT_ERR(remap_file_pages(p + 2 * kPage, 8 * kPage, 0, 0, 0), EINVAL);
+  munmap(p, 3 * kPage);
+  char* q = Map(2);
+  EXPECT_ERR(remap_file_pages(q, kPage, 0, 1, 0), EINVAL);  // not shared
+  munmap(q, 2 * kPage);
+}
+
 TEST_F(Memory, ProcessVmReadWrite) {
   COVERS("process_vm_readv", "process_vm_writev");
   static volatile char value = 'v';

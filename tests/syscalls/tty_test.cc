@@ -296,6 +296,30 @@ TEST_F(Tty, ControllingTerminal) {
   });
 }
 
+TEST_F(Tty, MemberGivesItsTerminalUp) {
+  COVERS("ioctl", "openat");
+  EXPECT_CHILD([&] {
+    CHILD_OK(setsid());
+    CHILD_OK(ioctl(slave_, TIOCSCTTY, 0));
+    pid_t pid = fork();
+    if (pid == 0) {
+      CHILD_OK(open("/dev/tty", O_RDWR));
+      CHILD_OK(ioctl(slave_, TIOCNOTTY));
+      CHILD_ERR(open("/dev/tty", O_RDWR), ENXIO);
+      CHILD_ERR(ioctl(slave_, TIOCNOTTY), ENOTTY);
+      pid_t inner = fork();
+      if (inner == 0) {
+        CHILD_ERR(open("/dev/tty", O_RDWR), ENXIO);
+        _exit(0);
+      }
+      CHILD_EQ(WaitFor(inner), 0);
+      _exit(0);
+    }
+    CHILD_EQ(WaitFor(pid), 0);
+    CHILD_OK(open("/dev/tty", O_RDWR));  // the others keep it
+  });
+}
+
 TEST_F(Tty, OpenGivesALeaderItsTerminal) {
   COVERS("openat", "setsid");
   EXPECT_CHILD([&] {

@@ -52,6 +52,7 @@ class ZeroFile : public MemoryDevice {
     src.Consume(n);
     return n;
   }
+  bool maps_zeros() const override { return !full_; }
 
  private:
   const bool full_;

@@ -101,6 +101,7 @@ class TtyFile : public File {
   base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override;
+  bool signals_io() const override { return true; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   std::string Fdinfo() override;
   std::string description() override;

@@ -329,7 +329,7 @@ void Terminal::SetWindowSize(const abi::Winsize& w) {
 
 bool Terminal::IsControllingLocked(Task& task) {
   const base::Ref<ProcessGroup>& pgrp = task.group().pgrp;
-  return pgrp && pgrp->session()->tty.get() == this;
+  return pgrp && !task.group().tty_given_up && pgrp->session()->tty.get() == this;
 }
 
 base::Result<void> Terminal::CheckChange(Task& task, int sig) {
@@ -369,7 +369,7 @@ void Terminal::Attached(base::RefCounted& tty, base::Ref<ProcessGroup> foregroun
 base::Ref<Terminal> Terminal::OfTask(Task& task) {
   base::MutexLock tree(task.kernel().tree_mu);
   const base::Ref<ProcessGroup>& pgrp = task.group().pgrp;
-  if (!pgrp || !pgrp->session()->tty) return nullptr;
+  if (!pgrp || !pgrp->session()->tty || task.group().tty_given_up) return nullptr;
   return base::StaticRefCast<Terminal>(pgrp->session()->tty);
 }
 

@@ -141,9 +141,8 @@ base::Result<uint64_t> Terminal::SessionIoctl(Task& task, bool master, uint32_t 
         base::MutexLock tree(kernel_.tree_mu);
         if (master || !IsControllingLocked(task)) return abi::Errno::kENOTTY;
         leader = task.group().pgrp->session()->leader == &task.group();
+        if (!leader) task.group().tty_given_up = true;
       }
-      // The terminal belongs to the session here: a member that is not its leader can't give up
-      // its own share of it.
       if (leader) LeaderExit(kernel_, task.group());
       return uint64_t{0};
     }

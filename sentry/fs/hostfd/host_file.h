@@ -25,6 +25,7 @@ class HostFile : public File, private HostNotifier::Listener {
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return pollable_ ? &queue_ : nullptr; }
   void WillWait(uint32_t mask) override;
+  bool signals_io() const override { return pollable_; }
   base::Result<uint64_t> Seek(int64_t offset, int whence) override;
   base::Result<void> Fsync(bool data_only) override;
   base::Result<void> Fallocate(int mode, uint64_t offset, uint64_t len) override;

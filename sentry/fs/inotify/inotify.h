@@ -57,6 +57,7 @@ class InotifyFile : public File {
   }
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &instance_->queue(); }
+  bool signals_io() const override { return true; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   std::string Fdinfo() override { return instance_->Fdinfo(); }
   std::string description() override { return "anon_inode:inotify"; }

@@ -102,6 +102,7 @@ class PipeFile : public File {
   base::Result<uint64_t> Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &pipe_->queue(); }
+  bool signals_io() const override { return true; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   std::string description() override;
   base::Result<base::Ref<File>> Reopen(const OpenFlags& how) override;

@@ -1,6 +1,7 @@
 // The files of /proc that are about the whole machine, as the sandbox sees it.
 #include <cpuid.h>
 
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 
@@ -245,6 +246,22 @@ std::string Filesystems() {
   return out;
 }
 
+// proc_dointvec_minmax() from 0 to max.
+void AddNumber(SynthStaticDir& dir, const char* name, std::atomic<int32_t>& value, int32_t max) {
+  dir.AddFile(
+      name, 0644,
+      [&value]() -> base::Result<std::string> { return std::to_string(value.load()) + "\n"; },
+      [&value, max](std::string_view text) -> base::Result<void> {
+        int32_t v;
+        while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+        auto r = std::from_chars(text.data(), text.data() + text.size(), v);
+        if (r.ec != std::errc() || r.ptr != text.data() + text.size() || v < 0 || v > max)
+          return abi::Errno::kEINVAL;
+        value.store(v);
+        return {};
+      });
+}
+
 }  // namespace
 
 void AddGlobalFiles(Kernel& kernel, SynthStaticDir& root) {
@@ -347,10 +364,10 @@ void AddSysctls(Kernel& kernel, SynthStaticDir& root) {
   fs->AddText("pipe-max-size", "1048576\n");
   fs->AddText("pipe-user-pages-soft", "16384\n");
   fs->AddText("pipe-user-pages-hard", "0\n");
-  fs->AddText("protected_hardlinks", "1\n");
-  fs->AddText("protected_symlinks", "1\n");
-  fs->AddText("protected_fifos", "1\n");
-  fs->AddText("protected_regular", "2\n");
+  AddNumber(*fs, "protected_hardlinks", Vfs::protected_hardlinks, 1);
+  AddNumber(*fs, "protected_symlinks", Vfs::protected_symlinks, 1);
+  AddNumber(*fs, "protected_fifos", Vfs::protected_fifos, 2);
+  AddNumber(*fs, "protected_regular", Vfs::protected_regular, 2);
   fs->AddText("suid_dumpable", "0\n");
   fs->AddText("lease-break-time", "45\n");
   fs->AddText("aio-max-nr", "65536\n");

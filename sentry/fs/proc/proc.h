@@ -34,6 +34,7 @@ void SetTerminalFacts(TerminalFacts (*get)(Session& session));
 struct Instance : public SynthSuperblock {
   Instance(Kernel& k, base::Ref<PidNamespace> n)
       : SynthSuperblock("proc", 0x9fa0, false), kernel(k), ns(std::move(n)) {}
+  bool has_negatives() const override { return false; }
   Kernel& kernel;
   const base::Ref<PidNamespace> ns;
 };

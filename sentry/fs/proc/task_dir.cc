@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "sentry/kernel/ns_file.h"
 #include "sentry/vfs/fd_table.h"
 
 namespace sentry {
@@ -28,10 +29,31 @@ Owner OwnerOf(const Task& t) {
 bool Gone(const Instance& i, const Task& t) {
   if (!t.exiting()) return false;
   base::MutexLock lock(i.kernel.tree_mu);
-  return i.ns->IdOf(t) == 0;
+  return i.ns->FindTask(i.ns->IdOf(t)) != &t;
 }
 
-// exe, cwd, root, fd/N.
+Kstat LinkStat(Inode& link, uint64_t size) {
+  Kstat k;
+  const Inode::Perm p = link.perm();
+  k.dev = link.sb().dev();
+  k.ino = link.ino();
+  k.mode = p.mode;
+  k.uid = p.uid;
+  k.gid = p.gid;
+  k.size = size;
+  k.blksize = 1024;
+  k.atime = k.mtime = k.ctime = Now();
+  return k;
+}
+
+// A place of its own, outside every tree, for an object without a name.
+Path PlaceOf(std::string name, base::Ref<Inode> inode) {
+  base::Ref<Superblock> sb(&inode->sb());
+  auto root = base::MakeRef<Dentry>(nullptr, std::move(name), std::move(inode));
+  return Path{base::MakeRef<Mount>(0, std::move(sb), root, 0), root};
+}
+
+// exe, cwd, root.
 class TaskLink final : public MagicLink {
  public:
   using PathFn = std::function<base::Result<Path>(Task&)>;
@@ -43,18 +65,7 @@ class TaskLink final : public MagicLink {
     Owner o = OwnerOf(*task_);
     return {abi::kS_IFLNK | 0777, o.uid, o.gid};
   }
-  base::Result<Kstat> Getattr() override {
-    Kstat k;
-    Perm p = perm();
-    k.dev = sb().dev();
-    k.ino = ino();
-    k.mode = p.mode;
-    k.uid = p.uid;
-    k.gid = p.gid;
-    k.blksize = 1024;
-    k.atime = k.mtime = k.ctime = Now();
-    return k;
-  }
+  base::Result<Kstat> Getattr() override { return LinkStat(*this, 0); }
   base::Result<std::string> Readlink(const Creds&) override { return PathForReader(TRY(Get())); }
   base::Result<Path> Target(const VfsContext&) override { return Get(); }
 
@@ -78,19 +89,7 @@ class FdLink final : public MagicLink {
     Owner o = OwnerOf(*task_);
     return {abi::kS_IFLNK | mode_, o.uid, o.gid};
   }
-  base::Result<Kstat> Getattr() override {
-    Kstat k;
-    Perm p = perm();
-    k.dev = sb().dev();
-    k.ino = ino();
-    k.mode = p.mode;
-    k.uid = p.uid;
-    k.gid = p.gid;
-    k.size = 64;
-    k.blksize = 1024;
-    k.atime = k.mtime = k.ctime = Now();
-    return k;
-  }
+  base::Result<Kstat> Getattr() override { return LinkStat(*this, 64); }
   base::Result<std::string> Readlink(const Creds&) override {
     base::Ref<File> f = TRY(Get());
     std::string d = f->description();
@@ -100,8 +99,7 @@ class FdLink final : public MagicLink {
     base::Ref<File> f = TRY(Get());
     if (f->path()) return f->path();
     // An object without a name still has attributes to ask for.
-    auto root = base::MakeRef<Dentry>(nullptr, f->description(), f->inode());
-    return Path{base::MakeRef<Mount>(0, base::Ref<Superblock>(&f->inode()->sb()), root, 0), root};
+    return PlaceOf(f->description(), f->inode());
   }
   base::Result<base::Ref<File>> Reopen(const VfsContext&, const OpenFlags& flags) override {
     base::Ref<File> f = TRY(Get());
@@ -261,38 +259,42 @@ class MemInode final : public SynthInode {
   const base::Ref<Task> task_;
 };
 
-// /proc/[pid]/ns: links that name the namespaces; opening one is for setns, by the kernel's
-// namespaces.
-Text NsName(const char* name, const void* object) {
-  // A number that is equal for tasks in one namespace; the initial ones have Linux's fixed look.
-  return Format(
-      "%s:[%u]", name,
-      4026531840U + static_cast<uint32_t>(reinterpret_cast<uintptr_t>(object) >> 4) % 100000);
-}
+// /proc/[pid]/ns/NAME.
+class NsLink final : public MagicLink {
+ public:
+  NsLink(base::Ref<Superblock> sb, uint64_t ino, base::Ref<Task> task,
+         const NamespaceFile::Kind& kind)
+      : MagicLink(std::move(sb), abi::kS_IFLNK | 0777, ino), task_(std::move(task)), kind_(kind) {}
+  Perm perm() override {
+    const Owner o = OwnerOf(*task_);
+    return {abi::kS_IFLNK | 0777, o.uid, o.gid};
+  }
+  base::Result<Kstat> Getattr() override { return LinkStat(*this, 0); }
+  base::Result<std::string> Readlink(const Creds&) override { return TRY(Get()).text(); }
+  base::Result<Path> Target(const VfsContext&) override {
+    const NamespaceFile::Ns ns = TRY(Get());
+    return PlaceOf(ns.text(), NamespaceFile::NewInode(ns));
+  }
+  base::Result<base::Ref<File>> Reopen(const VfsContext&, const OpenFlags& flags) override {
+    if (flags.writable()) return abi::Errno::kEPERM;
+    return base::Ref<File>(NamespaceFile::Make(TRY(Get()), flags.flags));
+  }
+
+ private:
+  base::Result<NamespaceFile::Ns> Get() {
+    if (!MayRead(*task_)) return abi::Errno::kEACCES;
+    NamespaceFile::Ns ns = NamespaceFile::Of(*task_, kind_);
+    if (!ns.object) return abi::Errno::kENOENT;
+    return ns;
+  }
+  const base::Ref<Task> task_;
+  const NamespaceFile::Kind kind_;
+};
 
 base::Ref<Inode> NewNsDir(base::Ref<Instance> sb, base::Ref<Task> task) {
   auto dir = base::MakeRef<SynthStaticDir>(sb, 0511, InoFor(task->root_tid(), 6));
-  struct Row {
-    const char* name;
-    const void* (*get)(Task&);
-  };
-  static constexpr Row kRows[] = {
-      {"cgroup", [](Task& t) -> const void* { return &t.kernel(); }},
-      {"ipc",
-       [](Task& t) -> const void* { return reinterpret_cast<const void*>(t.ipc_ns().get()); }},
-      {"mnt", [](Task& t) -> const void* { return t.mounts_ref().get(); }},
-      {"net", [](Task& t) -> const void* { return &t.kernel(); }},
-      {"pid", [](Task& t) -> const void* { return t.pid_ns().get(); }},
-      {"time", [](Task& t) -> const void* { return &t.kernel(); }},
-      {"user", [](Task& t) -> const void* { return t.creds_ref()->user_ns.get(); }},
-      {"uts", [](Task& t) -> const void* { return t.uts_ns().get(); }},
-  };
-  for (const Row& r : kRows) {
-    dir->Add(r.name, base::MakeRef<SynthLink>(sb, sb->NextIno(), [task, r]() -> Text {
-               if (!MayRead(*task)) return abi::Errno::kEACCES;
-               return NsName(r.name, r.get(*task));
-             }));
-  }
+  for (const NamespaceFile::Kind& k : NamespaceFile::Kinds())
+    dir->Add(k.name, base::MakeRef<NsLink>(sb, sb->NextIno(), task, k));
   return dir;
 }
 

@@ -44,7 +44,7 @@ TreeFacts Facts(Instance& i, Task& t) {
     Session& session = *g.pgrp->session();
     f.pgrp = LocalId(*i.ns, g.pgrp->id());
     f.session = LocalId(*i.ns, session.id());
-    if (terminal_facts != nullptr && session.tty) {
+    if (terminal_facts != nullptr && session.tty && !t.group().tty_given_up) {
       TerminalFacts tty = terminal_facts(session);
       f.tty = static_cast<int32_t>(tty.dev);
       f.tpgid = tty.foreground > 0 ? LocalId(*i.ns, tty.foreground) : -1;

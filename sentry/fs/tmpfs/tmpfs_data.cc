@@ -123,7 +123,13 @@ base::Result<uint64_t> TmpfsData::Write(IoBuffer& src, uint64_t* offset, bool ap
   const uint32_t seals = this->seals();
   if ((seals & (abi::kF_SEAL_WRITE | abi::kF_SEAL_FUTURE_WRITE)) != 0) return abi::Errno::kEPERM;
   if ((seals & abi::kF_SEAL_GROW) != 0 && at + want > old) return abi::Errno::kEPERM;
-  TRY(ChargeLocked(at, at + want));
+  if (base::Result<void> r = ChargeLocked(at, at + want); !r.ok()) {
+    // What fits is written.
+    const uint64_t fits = std::max(Down(at), charged_end_) + (limit_->Left() & ~(kPage - 1));
+    if (fits <= at) return r.error();
+    want = std::min(want, fits - at);
+    TRY(ChargeLocked(at, at + want));
+  }
   const uint64_t end = at + want;
   uint64_t done = 0;
   if (!big_ && end <= kSmall) {

@@ -20,6 +20,11 @@ class StorageLimit : public base::RefCounted {
   void Uncharge(uint64_t n) { used_.fetch_sub(n, std::memory_order_relaxed); }
   uint64_t limit() const { return limit_; }
   uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+  uint64_t Left() const {
+    if (limit_ == 0) return UINT64_MAX;
+    const uint64_t now = used();
+    return now < limit_ ? limit_ - now : 0;
+  }
 
  private:
   const uint64_t limit_;

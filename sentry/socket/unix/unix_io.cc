@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/unix/unix_gc.h"
 #include "sentry/socket/unix/unix_socket.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/epoll.h"
@@ -13,36 +14,26 @@ namespace {
 constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
 constexpr uint32_t kWritable = abi::kEPOLLOUT | abi::kEPOLLWRNORM | abi::kEPOLLWRBAND;
 
-// Descriptors that travel in messages, in the whole sandbox: what bounds the cycles of sockets that
-// hold each other in flight (too_many_unix_fds()).
-std::atomic<uint64_t> files_in_flight{0};
-
+// too_many_unix_fds(). Privilege has its bound too: memory is finite.
 base::Result<void> CheckInFlight(Task* task, const Ancillary* a) {
   if (a == nullptr || a->files.empty() || task == nullptr) return {};
-  if (files_in_flight.load(std::memory_order_relaxed) >
-          task->group().limits.Get(abi::kRLIMIT_NOFILE).cur &&
-      !task->creds().Has(abi::kCAP_SYS_RESOURCE)) {
-    return abi::Errno::kETOOMANYREFS;
-  }
-  // Privilege has its bound too: what is in flight may be lost for good.
   constexpr uint64_t kHardLimit = 1 << 20;
-  if (files_in_flight.load(std::memory_order_relaxed) > kHardLimit) {
-    return abi::Errno::kETOOMANYREFS;
-  }
+  const uint64_t limit = task->creds().Has(abi::kCAP_SYS_RESOURCE)
+                             ? kHardLimit
+                             : task->group().limits.Get(abi::kRLIMIT_NOFILE).cur;
+  if (UnixGc::in_flight() <= limit) return {};
+  UnixGc::Collect();
+  if (UnixGc::in_flight() > limit) return abi::Errno::kETOOMANYREFS;
   return {};
 }
 
 constexpr uint64_t kMaxPacketOverhead = 32;  // unix_dgram_sendmsg(): len > sk_sndbuf - 32
 }  // namespace
 
-void UnixSocket::Landed(const Ancillary& a) {
-  files_in_flight.fetch_sub(a.files.size(), std::memory_order_relaxed);
-}
-
 // What goes with a message; wanted: one of the two sides asked for credentials (maybe_add_creds()).
 void UnixSocket::PrepareCreds(Task* task, SendArgs& args, bool wanted, Ancillary* out) {
   if (args.ancillary != nullptr) *out = std::move(*args.ancillary);
-  files_in_flight.fetch_add(out->files.size(), std::memory_order_relaxed);
+  UnixGc::Sent(*out);
   if (!out->has_creds && wanted && task != nullptr) {
     out->has_creds = true;
     out->creds = {task->tgid(), task->creds().uid, task->creds().gid};
@@ -212,27 +203,24 @@ base::Result<uint64_t> UnixSocket::ReceiveStream(IoBuffer& dst, RecvArgs& args) 
     UnixEnd& e = *end_;
     base::MutexLock lock(e.mu_);
     if (e.state_ != UnixEnd::State::kConnected) return abi::Errno::kEINVAL;
-    if (e.stream_.empty()) {
+    const uint64_t skip = e.PeekOffsetLocked(peek);
+    if (e.stream_.size() <= skip) {
       if (e.error_ != 0) return static_cast<abi::Errno>(std::exchange(e.error_, 0));
       if (e.no_receive_) return uint64_t{0};
       return abi::Errno::kEAGAIN;
     }
     // Bytes up to the next change of what travels with them; a first mark ahead of the front
     // belongs to later bytes.
-    UnixEnd::Mark* mark = nullptr;
-    uint64_t end = e.stream_pos_ + e.stream_.size();
-    if (!e.marks_.empty()) {
-      if (e.marks_.front().pos <= e.stream_pos_) {
-        mark = &e.marks_.front();
-        if (e.marks_.size() > 1) end = e.marks_[1].pos;
-      } else {
-        end = e.marks_.front().pos;
-      }
-    }
-    uint64_t n = std::min<uint64_t>(end - e.stream_pos_, dst.remaining());
+    const uint64_t start = e.stream_pos_ + skip;
+    size_t next = 0;  // the first mark ahead
+    while (next < e.marks_.size() && e.marks_[next].pos <= start) next++;
+    UnixEnd::Mark* mark = next > 0 ? &e.marks_[next - 1] : nullptr;
+    const uint64_t end =
+        next < e.marks_.size() ? e.marks_[next].pos : e.stream_pos_ + e.stream_.size();
+    uint64_t n = std::min<uint64_t>(end - start, dst.remaining());
     while (done < n) {
       size_t contiguous;
-      const uint8_t* from = e.stream_.at(done, &contiguous);
+      const uint8_t* from = e.stream_.at(skip + done, &contiguous);
       size_t k = std::min<uint64_t>(contiguous, n - done);
       size_t put = dst.CopyTo(from, k);
       done += put;
@@ -245,12 +233,12 @@ base::Result<uint64_t> UnixSocket::ReceiveStream(IoBuffer& dst, RecvArgs& args) 
       } else {
         args.ancillary.files = std::move(mark->ancillary.files);
         mark->ancillary.files.clear();
-        Landed(args.ancillary);
+        UnixGc::Landed(args.ancillary);
       }
       args.ancillary.has_creds = mark->ancillary.has_creds;
       args.ancillary.creds = mark->ancillary.creds;
       // A read never goes on behind descriptors that it received.
-      args.boundary = e.marks_.size() > 1 || !args.ancillary.files.empty();
+      args.boundary = next < e.marks_.size() || !args.ancillary.files.empty();
     }
     if (!peek) {
       e.stream_.pop(done);
@@ -258,6 +246,7 @@ base::Result<uint64_t> UnixSocket::ReceiveStream(IoBuffer& dst, RecvArgs& args) 
       while (e.marks_.size() > 1 && e.marks_[1].pos <= e.stream_pos_) e.marks_.pop_front();
       if (e.stream_.empty()) e.marks_.clear();
     }
+    e.MovePeekOffsetLocked(peek ? static_cast<int64_t>(done) : -static_cast<int64_t>(done));
     args.full_length = done;
     peer = e.peer_;
   }
@@ -281,27 +270,36 @@ base::Result<uint64_t> UnixSocket::ReceivePacket(IoBuffer& dst, RecvArgs& args) 
       if (e.no_receive_) return uint64_t{0};
       return abi::Errno::kEAGAIN;
     }
-    UnixEnd::Packet& front = e.packets_.front();
+    // __skb_try_recv_from_queue().
+    uint64_t skip = e.PeekOffsetLocked(peek);
+    size_t index = 0;
+    while (index < e.packets_.size() && skip != 0 && skip >= e.packets_[index].len)
+      skip -= e.packets_[index++].len;
+    if (index == e.packets_.size()) return abi::Errno::kEAGAIN;
+    UnixEnd::Packet& front = e.packets_[index];
+    const uint64_t len = front.len - skip;
     args.from = front.from;
-    args.full_length = front.len;
-    n = std::min<uint64_t>(front.len, dst.remaining());
-    if (front.len > dst.remaining()) args.msg_flags |= abi::kMSG_TRUNC;
+    args.full_length = len;
+    n = std::min<uint64_t>(len, dst.remaining());
+    if (len > dst.remaining()) args.msg_flags |= abi::kMSG_TRUNC;
     if (peek) {
       args.ancillary.files = front.ancillary.files;
       args.ancillary.has_creds = front.ancillary.has_creds;
       args.ancillary.creds = front.ancillary.creds;
-      put = dst.CopyTo(front.data.get(), n);
+      put = dst.CopyTo(front.data.get() + skip, n);
       if (put < n) return abi::Errno::kEFAULT;
+      e.MovePeekOffsetLocked(static_cast<int64_t>(put));
       return put;
     }
+    UnixGc::Landed(front.ancillary);
     p = std::move(front);
     e.packets_.pop_front();
+    e.MovePeekOffsetLocked(-int64_t{p.len});
     e.packet_bytes_ -= p.len;
     if (e.packets_.size() <= kMaxQueuedDatagrams) e.room_queue_.Wake(kWritable);
   }
   put = dst.CopyTo(p.data.get(), n);
   args.ancillary = std::move(p.ancillary);
-  Landed(args.ancillary);
   if (p.sender) {
     p.sender->Release(p.len);
     // It may have been waiting for room in this queue rather than for its own budget.

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/unix/unix_gc.h"
 #include "sentry/socket/unix/unix_names.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/epoll.h"
@@ -93,9 +94,9 @@ void UnixEnd::Close() {
     peer->queue_.Wake(kReadable | kWritable | abi::kEPOLLHUP | abi::kEPOLLERR | abi::kEPOLLRDHUP);
   }
   if (peer && stream_left > 0) peer->Release(stream_left);
-  for (Mark& m : marks) UnixSocket::Landed(m.ancillary);
+  for (Mark& m : marks) UnixGc::Landed(m.ancillary);
   for (Packet& p : packets) {
-    UnixSocket::Landed(p.ancillary);
+    UnixGc::Landed(p.ancillary);
     if (p.sender) p.sender->Release(p.len);
   }
   // Connections that nobody accepted: their clients are reset.
@@ -113,10 +114,29 @@ void UnixEnd::Close() {
   }
 }
 
+void UnixEnd::TakeFiles(std::vector<Ancillary>* out) {
+  std::deque<base::Ref<UnixEnd>> pending;
+  auto take = [&](Ancillary& a) {
+    if (a.files.empty()) return;
+    UnixGc::Landed(a);
+    out->emplace_back().files.swap(a.files);
+  };
+  {
+    base::MutexLock lock(mu_);
+    for (Mark& m : marks_) take(m.ancillary);
+    for (Packet& p : packets_) take(p.ancillary);
+    pending = pending_;
+  }
+  for (const base::Ref<UnixEnd>& e : pending) e->TakeFiles(out);
+}
+
 UnixSocket::UnixSocket(base::Ref<UnixEnd> end, uint32_t flags)
     : Socket(abi::kAF_UNIX, end->type(), 0, flags), end_(std::move(end)) {}
 
-UnixSocket::~UnixSocket() { end_->Close(); }
+UnixSocket::~UnixSocket() {
+  end_->Close();
+  UnixGc::Collect();
+}
 
 // unix_create().
 base::Result<base::Ref<Socket>> UnixSocket::Create(Task& task, int32_t type, int32_t protocol,
@@ -415,6 +435,13 @@ base::Result<uint64_t> UnixSocket::Ioctl(Task& task, uint32_t cmd, UserAddr arg)
 
 base::Result<void> UnixSocket::SetFamilyOption(Task& task, int32_t level, int32_t name,
                                                std::span<const uint8_t> value) {
+  if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
+    int32_t v;
+    memcpy(&v, value.data(), sizeof v);  // SetOption() has checked the length
+    base::MutexLock lock(end_->mu_);
+    end_->peek_offset_ = v;
+    return {};
+  }
   return Socket::SetFamilyOption(task, level, name, value);
 }
 
@@ -434,6 +461,16 @@ base::Result<uint32_t> UnixSocket::GetFamilyOption(Task& task, int32_t level, in
     }
     uint32_t n = static_cast<uint32_t>(std::min(out.size(), sizeof c));
     memcpy(out.data(), &c, n);
+    return n;
+  }
+  if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
+    int32_t v;
+    {
+      base::MutexLock lock(end_->mu_);
+      v = end_->peek_offset_;
+    }
+    const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
+    memcpy(out.data(), &v, n);
     return n;
   }
   return Socket::GetFamilyOption(task, level, name, out);

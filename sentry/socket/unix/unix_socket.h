@@ -1,6 +1,7 @@
 // AF_UNIX sockets (unix(7); net/unix/af_unix.c): stream, datagram, sequenced packets.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -22,6 +23,12 @@ class UnixEnd : public base::RefCounted {
   // The last close of the file.
   void Close();
 
+  // For UnixGc: the files that wait here, and in connections that nobody has accepted. The pointers
+  // are good for comparison only. TakeFiles removes them from their messages.
+  template <typename F>
+  void ListFiles(F&& each);
+  void TakeFiles(std::vector<Ancillary>* out);
+
  private:
   friend class UnixSocket;
   struct Packet {
@@ -40,6 +47,15 @@ class UnixEnd : public base::RefCounted {
 
   bool HasDataLocked() const REQUIRES_LOCK(mu_) {
     return type_ == abi::kSOCK_STREAM ? !stream_.empty() : !packets_.empty();
+  }
+  // sk_peek_offset(), sk_peek_offset_fwd() and sk_peek_offset_bwd().
+  uint64_t PeekOffsetLocked(bool peek) const REQUIRES_LOCK(mu_) {
+    return peek && peek_offset_ > 0 ? static_cast<uint64_t>(peek_offset_) : 0;
+  }
+  void MovePeekOffsetLocked(int64_t by) REQUIRES_LOCK(mu_) {
+    if (peek_offset_ < 0) return;
+    const int64_t to = std::clamp<int64_t>(peek_offset_ + by, 0, INT32_MAX);
+    peek_offset_ = static_cast<int32_t>(to);
   }
   bool Writable() const {
     return uint64_t{in_flight_.load(std::memory_order_relaxed)} * 4 <=
@@ -76,11 +92,28 @@ class UnixEnd : public base::RefCounted {
   std::deque<Mark> marks_ GUARDED_BY(mu_);
   std::deque<Packet> packets_ GUARDED_BY(mu_);
   uint64_t packet_bytes_ GUARDED_BY(mu_) = 0;
+  int32_t peek_offset_ GUARDED_BY(mu_) = -1;  // SO_PEEK_OFF; below 0: off
 
   // Listening.
   uint32_t backlog_ GUARDED_BY(mu_) = 0;
   std::deque<base::Ref<UnixEnd>> pending_ GUARDED_BY(mu_);
 };
+
+template <typename F>
+void UnixEnd::ListFiles(F&& each) {
+  std::deque<base::Ref<UnixEnd>> pending;
+  {
+    base::MutexLock lock(mu_);
+    for (const Mark& m : marks_) {
+      for (const base::Ref<File>& f : m.ancillary.files) each(f.get());
+    }
+    for (const Packet& p : packets_) {
+      for (const base::Ref<File>& f : p.ancillary.files) each(f.get());
+    }
+    pending = pending_;
+  }
+  for (const base::Ref<UnixEnd>& e : pending) e->ListFiles(each);
+}
 
 // How many datagrams wait in a receiver at most (net.unix.max_dgram_qlen).
 constexpr size_t kMaxQueuedDatagrams = 10;
@@ -107,7 +140,10 @@ class UnixSocket : public Socket {
   base::Result<uint64_t> Receive(Task* task, IoBuffer& dst, RecvArgs& args) override;
   uint32_t Poll() override;
   WaitQueue* wait_queue() override { return &end_->queue_; }
+  bool signals_io() const override { return true; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
+
+  UnixEnd& end() const { return *end_; }
 
   // A pair that is connected, for the sentry and tests.
   static SocketFamily::Pair Connected(int32_t type, uint32_t flags, const abi::Ucred& creds);
@@ -124,8 +160,6 @@ class UnixSocket : public Socket {
 
  private:
   friend class UnixEnd;
-  // The descriptors of a message are in flight no longer.
-  static void Landed(const Ancillary& a);
   base::Result<base::Ref<UnixEnd>> Resolve(Task& task, const SockAddr& addr, int32_t type);
   base::Result<void> TryConnect(Task& task, UnixEnd& server);
   base::Result<uint64_t> SendStream(Task* task, IoBuffer& src, SendArgs& args);
