@@ -42,6 +42,7 @@ int Main(int argc, char** argv) {
   Settings s;
   FlagSet flags;
   bool version = false;
+  flags.Bool("no-patch", &s.no_patch, "leave the programs' system call instructions as they are");
   flags.String("platform", &s.platform, "systrap|ptrace",
                "the engine that intercepts system calls (default systrap)");
   flags.String("overlay", &s.overlay, "memory|none",

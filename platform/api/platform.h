@@ -20,14 +20,23 @@ namespace platform {
 // read-only view of a file is a MapFile of its own, made from a read-only descriptor.
 class MapFile : public base::RefCounted {
  public:
-  explicit MapFile(base::UniqueFd fd) : fd_(std::move(fd)), id_(NextId()) {}
+  // stable: its bytes never change, and any guest may read them; an engine may map copies of
+  // executable pages in which system calls are rewritten.
+  explicit MapFile(base::UniqueFd fd, bool stable = false)
+      : fd_(std::move(fd)), id_(NextId()), stable_(stable) {}
   int fd() const { return fd_.get(); }
   uint64_t id() const { return id_; }
+  bool stable() const { return stable_; }
 
  private:
   static uint64_t NextId();
   const base::UniqueFd fd_;
   const uint64_t id_;
+  const bool stable_;
+};
+
+struct Options {
+  bool patch = true;  // rewrite system call sites
 };
 
 class GuestThread;

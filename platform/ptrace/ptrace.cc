@@ -74,7 +74,7 @@ class PtraceThread final : public stub::Thread {
 
 class PtraceEngine final : public stub::Engine {
  public:
-  base::Status Init() { return Start(true); }
+  base::Status Init() { return Start(true, false); }
   const char* name() const override { return "ptrace"; }
 
  protected:
@@ -412,7 +412,7 @@ void PtraceThread::Interrupt() {
 
 }  // namespace
 
-base::StatusOr<std::unique_ptr<Platform>> Create() {
+base::StatusOr<std::unique_ptr<Platform>> Create(const Options&) {
   auto engine = std::make_unique<PtraceEngine>();
   if (base::Status s = engine->Init(); !s.ok()) return std::move(s).With("ptrace");
   return std::unique_ptr<Platform>(std::move(engine));

@@ -10,6 +10,6 @@
 namespace platform::ptrace {
 
 // As systrap::Create(). The sentry's filter needs host::kPtrace.
-base::StatusOr<std::unique_ptr<Platform>> Create();
+base::StatusOr<std::unique_ptr<Platform>> Create(const Options& options);
 
 }  // namespace platform::ptrace

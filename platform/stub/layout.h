@@ -19,19 +19,34 @@ constexpr uint64_t kVdso = kBase + 0x100000;  // the host's vvar and vdso, in th
 constexpr uint64_t kVdsoSize = 0x40000;
 constexpr uint64_t kSlots =
     kBase + 0x1000000;  // the shared file of the address space: an array of slots
-constexpr uint64_t kGuestMin = 0x10000;
+// Patched call sites (patch.h) jump through a table of addresses, which must lie where the jump's
+// own bytes make bad instructions: at 0x6xxxx. Guests get what is above.
+constexpr uint64_t kTable = 0x60000;
+constexpr uint64_t kTableSize = 0x10000;
+constexpr uint64_t kGuestMin = 0x70000;
+constexpr uint64_t kThunks = kBase + 0x200000;  // what the table points to
+constexpr uint64_t kThunkSize = 64;
+constexpr uint64_t kMaxThunks = kTableSize / 8;
+// The code file, descriptor kCodeFd of every guest process, read-only: table, thunks, patched code.
+constexpr int kCodeFd = 1;
+constexpr uint64_t kCodeFileThunks = kTableSize;
+constexpr uint64_t kCodeFileImages = kCodeFileThunks + kMaxThunks * kThunkSize;
 
-// Offsets in the text (fixed by code/head.S).
+// Offsets in the text (fixed by code/entry.cc).
 constexpr uint64_t kBootstrapOffset = 0;
 constexpr uint64_t kSyscallOffset =
     16;  // "syscall; int3": where the ptrace engine makes a guest process call
 constexpr uint64_t kCloneOffset =
     32;  // the same for clone: a new thread goes its own way from here
+constexpr uint64_t kEntryOffset = 128;  // where thunks jump to
 
 // --- A guest thread's slot ---
 constexpr uint64_t kSlotSize =
     0x8000;  // a power of two: the stub finds its slot from its stack pointer
 constexpr uint32_t kMaxSlots = 16384;
+constexpr uint64_t kSlotsRange = uint64_t{kMaxSlots} * kSlotSize;
+// Slot 0 is no thread's: it is the process page. Threads have the slots from here on.
+constexpr uint32_t kFirstSlot = 1;
 
 // The state word. Low bits: who has the thread and why; kSleeping: the side that waits sleeps in
 // futex on the word, so that the other must wake it. The sentry changes the word while it is not
@@ -46,12 +61,14 @@ constexpr uint32_t kFailed = 6;  // a mapping change failed
 constexpr uint32_t kKindMask = 7;
 constexpr uint32_t kSleeping = 8;
 // Flags of a command.
-constexpr uint32_t kOps = 0x10;    // carry out the slot's ops first
-constexpr uint32_t kStay = 0x20;   // then stop again as kReady
-constexpr uint32_t kBases = 0x40;  // load fs_base and gs_base
-constexpr uint32_t kRet = 0x80;    // rax = ret
-constexpr uint32_t kExit = 0x100;  // end the thread
-constexpr uint32_t kSpin = 0x200;  // spin at the next stop before sleeping
+constexpr uint32_t kOps = 0x10;      // carry out the slot's ops first
+constexpr uint32_t kStay = 0x20;     // then stop again as kReady
+constexpr uint32_t kBases = 0x40;    // load fs_base and gs_base
+constexpr uint32_t kRet = 0x80;      // rax = ret
+constexpr uint32_t kExit = 0x100;    // end the thread
+constexpr uint32_t kSpin = 0x200;    // spin at the next stop before sleeping
+constexpr uint32_t kSaveFp = 0x400;  // store the extended state at fp_at
+constexpr uint32_t kFull = 0x800;    // go on by rt_sigreturn from the frame, not lightly
 
 // Channel.ops_state.
 constexpr uint32_t kOpsDone = 0;
@@ -75,41 +92,7 @@ struct Op {
   int32_t fd;  // kOpMap, kOpReceive (the number that it must get), kOpClose; kOpClone: the slot
 };
 static_assert(sizeof(Op) == 32);
-constexpr uint32_t kMaxOps = 112;
-
-struct Channel {
-  // The hot line: all that a system call needs.
-  uint32_t state;
-  uint32_t nr;
-  uint64_t ret;
-  uint64_t arg[6];
-  // Rarely changed, so that the line stays shared in both caches.
-  uint64_t frame;  // offset in the slot of the ucontext of the guest's registers
-  uint64_t fs_base;
-  uint64_t gs_base;
-  uint32_t tid;  // written by the kernel at clone
-  uint32_t ops_state;
-  uint32_t ops_count;
-  int32_t clone_result;
-  uint64_t unused1[3];
-  // The last fault.
-  uint32_t signo;
-  int32_t code;
-  uint64_t addr;
-  uint64_t trapno;
-  uint64_t error;
-  uint64_t unused2[4];
-  uint8_t unused3[0x200 - 192];
-  Op ops[kMaxOps];
-};
-static_assert(sizeof(Channel) <= 0x1000);
-static_assert(__builtin_offsetof(Channel, frame) == 64);
-static_assert(__builtin_offsetof(Channel, ops) == 0x200);
-
-// The rest of the slot is the alternate signal stack; the guest's registers lie in the kernel's
-// signal frame at its top.
-constexpr uint64_t kAltStack = 0x1000;
-constexpr uint64_t kAltStackSize = kSlotSize - kAltStack;
+constexpr uint32_t kMaxOps = 96;
 
 // The kernel's signal frame (struct ucontext of asm-generic, x86-64).
 struct UContext {
@@ -128,11 +111,88 @@ struct UContext {
   uint64_t sigmask;
 };
 static_assert(sizeof(UContext) == 304);
+
+// The registers of a guest thread that came through a patched call site. Only the general ones are
+// valid in uc; its eflags lack the arithmetic flags, which are in `flags` (bit 0: OF, bits 8 to 15:
+// as LAHF gives them).
+struct LightFrame {
+  UContext uc;
+  uint32_t flags;
+  uint32_t interrupted;  // an interrupt came while the thread was in the stub
+};
+
+struct Channel {
+  // The hot line: all that a system call needs.
+  uint32_t state;
+  uint32_t nr;
+  uint64_t ret;
+  uint64_t arg[6];
+  // Rarely changed, so that the line stays shared in both caches.
+  uint64_t frame;  // offset in the slot of the ucontext of the guest's registers
+  uint64_t fs_base;
+  uint64_t gs_base;
+  uint32_t tid;  // written by the kernel at clone
+  uint32_t ops_state;
+  uint32_t ops_count;
+  int32_t clone_result;
+  // Addresses in the guest process, fixed for the slot: the light path's stack, the place of the
+  // extended state, and which components it has.
+  uint64_t stack;
+  uint64_t fp_at;
+  uint64_t fp_mask;
+  // The last fault.
+  uint32_t signo;
+  int32_t code;
+  uint64_t addr;
+  uint64_t trapno;
+  uint64_t error;
+  uint64_t unused2[4];
+  uint8_t unused3[0x200 - 192];
+  Op ops[kMaxOps];
+  LightFrame light;
+};
+static_assert(sizeof(Channel) <= 0x1000);
+// code/entry.cc knows these.
+static_assert(__builtin_offsetof(Channel, stack) == 104);
+static_assert(__builtin_offsetof(Channel, light) == 0xe00);
+static_assert(__builtin_offsetof(UContext, r8) == 40 &&
+              __builtin_offsetof(UContext, eflags) == 176);
+static_assert(__builtin_offsetof(LightFrame, flags) == 304);
+constexpr uint64_t kLightFrame = __builtin_offsetof(Channel, light);
+static_assert(__builtin_offsetof(Channel, frame) == 64);
+static_assert(__builtin_offsetof(Channel, ops) == 0x200);
+
+// The rest of the slot is the alternate signal stack; the guest's registers lie in the kernel's
+// signal frame at its top.
+constexpr uint64_t kAltStack = 0x1000;
+constexpr uint64_t kAltStackSize = kSlotSize - kAltStack;
+
 constexpr uint64_t kUcFlags = 7;  // UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
 constexpr uint64_t kSiginfoSize = 128;
 
 constexpr int kInterruptSignal =
     10;  // SIGUSR1: never reaches the guest, whose signals are the sentry's
+
+// --- The process page (slot 0) ---
+constexpr uint32_t kMaxImages = 256;
+struct ProcessPage {
+  // By number of a patched image (patch.h): where its file's offset 0 would be mapped.
+  uint64_t base[kMaxImages];
+};
+static_assert(sizeof(ProcessPage) <= 4096);
+
+// --- Thunks ---
+// What a patched site's jump leads to: the instructions it replaced, the address behind the system
+// call into rcx, a jump to the entry. Its last bytes tell which site that is.
+struct ThunkInfo {
+  uint32_t image;
+  uint32_t site;        // offset in the image's file of the first instruction replaced
+  uint16_t boundaries;  // bit n: an instruction began at site + n
+  uint8_t copied;       // bytes of instructions at the thunk's start
+  uint8_t jump;         // the jump is at site + jump (a prefix stands before it)
+};
+constexpr uint64_t kThunkInfo = 48;
+static_assert(kThunkInfo + sizeof(ThunkInfo) <= kThunkSize);
 
 // --- The zygote ---
 // Before the switch into the stub, in the forked child's memory.
@@ -141,7 +201,7 @@ struct BootArgs {
       temp_size;  // where this struct, the text's copy and a stack lie; unmapped at the end
   uint64_t text, text_size;  // the copy
   uint64_t vdso[4][2];       // {start, end} of vvar*, vdso in address order; 0 when absent
-  int32_t socket;            // SOCK_SEQPACKET to the sentry
+  int32_t socket;            // SOCK_SEQPACKET to the sentry; kCodeFd is the code file
   uint32_t fsgsbase;         // 1: the host lets user code read and write the bases
   uint32_t filter_len;       // sock_filter entries
   uint32_t ptrace;           // 1: the sentry traces guest processes

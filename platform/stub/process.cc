@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -13,7 +14,6 @@
 namespace platform::stub {
 namespace {
 
-constexpr uint64_t kSlotsRange = uint64_t{kMaxSlots} * kSlotSize;
 // How long a guest process may take to carry out a batch, or to stop after an interrupt. Only a
 // hostile one, or a machine that is stopped for as long, doesn't make it.
 constexpr int64_t kPatienceNs = 10'000'000'000;
@@ -98,9 +98,16 @@ bool Space::SlotMemory(uint32_t slot) {
   // later.
   int64_t at = slot * static_cast<int64_t>(kSlotSize);
   int64_t frame = static_cast<int64_t>(InitialFrame() & ~uint64_t{4095});
-  return host::Fallocate(slots_fd_.get(), 0, at, 4096) == 0 &&
-         host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) ==
-             0;
+  if (host::Fallocate(slots_fd_.get(), 0, at, 4096) != 0 ||
+      host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) != 0)
+    return false;
+  uint64_t guest = kSlots + slot * kSlotSize;
+  Channel* c = ChannelOf(slot);
+  // Below what the kernel's signal frame would cover, which kFull uses.
+  c->stack = (guest + InitialFrame() - 1024) & ~uint64_t{15};
+  c->fp_at = guest + InitialFp();
+  c->fp_mask = GetFpLayout().features;
+  return true;
 }
 
 long Space::Start() {
@@ -111,8 +118,9 @@ long Space::Start() {
                  slots_fd_.get(), 0);
   if (host::IsError(r)) return r;
   slots_ = reinterpret_cast<uint8_t*>(r);
-  if (!SlotMemory(0)) return -ENOMEM;
-  Channel* c = ChannelOf(0);
+  if (host::Fallocate(slots_fd_.get(), 0, 0, sizeof(ProcessPage)) != 0 || !SlotMemory(kFirstSlot))
+    return -ENOMEM;
+  Channel* c = ChannelOf(kFirstSlot);
   c->frame = InitialFrame();
   c->state = kReady;
   int pair[2];
@@ -122,8 +130,8 @@ long Space::Start() {
   base::UniqueFd guest_end(pair[1]);
   {
     base::MutexLock lock(mu_);
-    used_slots_ = 1;
-    fd_used_.push_back(true);
+    used_slots_ = kFirstSlot + 1;
+    fd_used_.assign(kCodeFd + 1, true);
   }
   base::MutexLock lock(engine_->mu_);
   if (engine_->shut_down_) return -EAGAIN;
@@ -185,18 +193,27 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>&
     it->second = static_cast<int>(n);
     PushLocked(kOpReceive, 0, 0, 0, 0, it->second, file);
   }
+  // As on processors without protection keys, what can be executed can be read.
+  if (prot & platform::kProtExec) prot |= platform::kProtRead;
   PushLocked(kOpMap, addr, len, offset, prot, it->second);
+  if (!engine_->patching_) return;
+  CutCodeLocked(addr, len);
+  if (!file->stable() || prot != (platform::kProtRead | platform::kProtExec)) return;
+  CodeRange& range = code_[addr] = {addr + len, file, offset, {}};
+  MapCopiesLocked(addr, range, addr, addr + len);
 }
 
 void Space::Unmap(uint64_t addr, uint64_t len) {
   if (len == 0) return;
   base::MutexLock lock(mu_);
+  CutCodeLocked(addr, len);
   PushLocked(kOpUnmap, addr, len, 0, 0, -1);
 }
 
 void Space::Protect(uint64_t addr, uint64_t len, uint8_t prot) {
   if (len == 0) return;
   base::MutexLock lock(mu_);
+  if (prot & platform::kProtExec) prot |= platform::kProtRead;
   PushLocked(kOpProtect, addr, len, 0, prot, -1);
 }
 
@@ -207,6 +224,77 @@ void Space::Forget(const platform::MapFile& file) {
   fd_used_[it->second] = false;
   PushLocked(kOpClose, 0, 0, 0, 0, it->second);
   fds_.erase(it);
+}
+
+void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
+  uint64_t end = addr + len;
+  auto it = code_.upper_bound(addr);
+  if (it != code_.begin()) --it;
+  while (it != code_.end() && it->first < end) {
+    uint64_t start = it->first;
+    if (it->second.end <= addr) {
+      ++it;
+      continue;
+    }
+    CodeRange range = std::move(it->second);
+    it = code_.erase(it);
+    auto keep = [&](uint64_t low, uint64_t high) {
+      if (low >= high) return;
+      CodeRange part{high, range.file, range.offset + (low - start), {}};
+      for (auto& c : range.copies) {
+        if (c.first < high && c.first + Patcher::kChunk > low) part.copies.push_back(c);
+      }
+      it = std::next(code_.insert_or_assign(low, std::move(part)).first);
+    };
+    keep(start, addr);
+    keep(end, range.end);
+  }
+}
+
+void Space::MapCopiesLocked(uint64_t addr, CodeRange& range, uint64_t from, uint64_t to) {
+  uint64_t base = addr - range.offset;  // where offset 0 would be
+  for (uint64_t at = from - (from - base) % Patcher::kChunk; at < to; at += Patcher::kChunk) {
+    Patcher::Copy copy = engine_->patcher_.Find(*range.file, at - base);
+    if (copy.offset != 0) MapCopyLocked(addr, range, at, copy);
+  }
+}
+
+void Space::MapCopyLocked(uint64_t addr, CodeRange& range, uint64_t chunk, Patcher::Copy copy) {
+  // The thunks know one place of a file in a process.
+  uint64_t base = addr - range.offset;
+  uint64_t* known = &process_page()->base[copy.image];
+  if (bases_[copy.image] != base) {
+    for (auto& [start, other] : code_) {
+      if (other.file == range.file && start - other.offset != base) return;
+    }
+    bases_[copy.image] = base;
+    __atomic_store_n(known, base, __ATOMIC_RELAXED);
+  }
+  auto mapped = std::find_if(range.copies.begin(), range.copies.end(),
+                             [&](auto& c) { return c.first == chunk; });
+  if (mapped == range.copies.end()) {
+    mapped = range.copies.insert(mapped, {chunk, 0});
+  } else if (mapped->second == copy.offset) {
+    return;
+  }
+  mapped->second = copy.offset;
+  uint64_t low = std::max(chunk, addr), high = std::min(chunk + Patcher::kChunk, range.end);
+  PushLocked(kOpMap, low, high - low, copy.offset + (low - chunk),
+             platform::kProtRead | platform::kProtExec, kCodeFd);
+}
+
+void Space::OnTrap(uint64_t rip) {
+  if (!engine_->patching_) return;
+  base::MutexLock lock(mu_);
+  auto it = code_.upper_bound(rip - 2);
+  if (it == code_.begin()) return;
+  --it;
+  if (it->second.end < rip) return;
+  uint64_t base = it->first - it->second.offset;
+  Patcher::Copy copy = engine_->patcher_.Trapped(it->second.file, rip - 2 - base);
+  if (copy.offset == 0) return;
+  uint64_t at = rip - 2;
+  MapCopyLocked(it->first, it->second, at - (at - base) % Patcher::kChunk, copy);
 }
 
 Space::Hand Space::HandOver(uint32_t slot) {
@@ -286,7 +374,7 @@ void Space::ReleaseSlot(uint32_t slot) {
 base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
     platform::GuestThread* creator, const platform::Regs& regs, const platform::FpState& fp) {
   if (dead()) return abi::Errno::kEAGAIN;
-  uint32_t slot = 0;
+  uint32_t slot = kFirstSlot;
   if (creator) {
     slot = TRY(AllocateSlot());
   } else {
@@ -338,7 +426,7 @@ void Space::Signal(int tid, int signo) {
 
 void Space::OnDeath() {
   base::MutexLock lock(mu_);
-  for (uint32_t i = 0; i < used_slots_; i++) {
+  for (uint32_t i = kFirstSlot; i < used_slots_; i++) {
     Channel* c = ChannelOf(i);
     __atomic_store_n(&c->state, kDead, __ATOMIC_RELEASE);
     host::FutexWake(&c->state, 1, true);
@@ -412,7 +500,7 @@ Engine::~Engine() { Shutdown(); }
 
 uint32_t Engine::fp_size() const { return GetFpLayout().size; }
 
-base::Status Engine::Start(bool for_ptrace) {
+base::Status Engine::Start(bool for_ptrace, bool patch) {
   GetFpLayout();
   cpus_ = host::UsableCpus();
   // Descriptors: one per memory file and process, on both sides.
@@ -422,7 +510,10 @@ base::Status Engine::Start(bool for_ptrace) {
     setrlimit(RLIMIT_NOFILE, &limit);
   }
   for_ptrace_ = for_ptrace;
-  if (base::Status s = zygote_.Start(for_ptrace); !s.ok() || !for_ptrace) return s;
+  patching_ = patch && HostFsgsbase();
+  RETURN_IF_ERROR(patcher_.Init());
+  if (base::Status s = zygote_.Start(for_ptrace, patcher_.read_only_fd()); !s.ok() || !for_ptrace)
+    return s;
   epoll_.reset(static_cast<int>(host::EpollCreate()));
   base::MutexLock lock(mu_);
   return WatchLocked(zygote_.pid());

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "platform/base/mutex.h"
 #include "platform/host/thread.h"
 #include "platform/stub/layout.h"
+#include "platform/stub/patch.h"
 #include "platform/stub/zygote.h"
 
 namespace platform::stub {
@@ -52,6 +54,10 @@ class Space final : public platform::AddressSpace {
   // killed.
   Hand HandOver(uint32_t slot);
 
+  // A guest thread trapped at the system call instruction before rip: mapping changes may be queued
+  // that have it jump the next time.
+  void OnTrap(uint64_t rip);
+
   // A slot for a thread, with the registers in its signal frame and the state kReady.
   base::Result<uint32_t> AllocateSlot();
   void ReleaseSlot(uint32_t slot);
@@ -71,6 +77,24 @@ class Space final : public platform::AddressSpace {
   void UpdatePendingLocked() REQUIRES_LOCK(mu_);
   bool SlotMemory(uint32_t slot);
   void OnDeath();
+  ProcessPage* process_page() const { return reinterpret_cast<ProcessPage*>(slots_); }
+
+  // Where stable files are mapped for execution.
+  struct CodeRange {
+    uint64_t end;
+    base::Ref<platform::MapFile> file;
+    uint64_t offset;
+    // Chunks (by address, as far as they lie in the range) that a copy is mapped for: {address,
+    // offset in the code file}.
+    std::vector<std::pair<uint64_t, uint64_t>> copies;
+  };
+  void CutCodeLocked(uint64_t addr, uint64_t len) REQUIRES_LOCK(mu_);
+  // Maps the copies there are of chunks in [from, to) of the range that begins at addr.
+  void MapCopiesLocked(uint64_t addr, CodeRange& range, uint64_t from, uint64_t to)
+      REQUIRES_LOCK(mu_);
+  // Maps a chunk's copy, as far as it lies in the range and is not mapped yet.
+  void MapCopyLocked(uint64_t addr, CodeRange& range, uint64_t chunk, Patcher::Copy copy)
+      REQUIRES_LOCK(mu_);
 
   Engine* const engine_;
   std::atomic<bool> dead_{false};
@@ -88,6 +112,9 @@ class Space final : public platform::AddressSpace {
   uint32_t used_slots_ GUARDED_BY(mu_) = 0;
   std::vector<uint32_t> free_slots_ GUARDED_BY(mu_);
   bool first_taken_ GUARDED_BY(mu_) = false;
+  std::map<uint64_t, CodeRange> code_ GUARDED_BY(mu_);  // by start
+  // What the process page says, which the guest can change: by image.
+  absl::flat_hash_map<uint32_t, uint64_t> bases_ GUARDED_BY(mu_);
 };
 
 // What the engines' threads share: the registers in the slot's signal frame.
@@ -140,7 +167,7 @@ class Engine : public platform::Platform {
  protected:
   friend class Space;
   Engine() = default;
-  base::Status Start(bool for_ptrace);
+  base::Status Start(bool for_ptrace, bool patch);
   // The engine's thread object for a slot that is ready.
   virtual std::unique_ptr<Thread> MakeThread(base::Ref<Space> space, uint32_t slot, int tid,
                                              const platform::Regs& regs) = 0;
@@ -155,6 +182,8 @@ class Engine : public platform::Platform {
   void ReaperJoin();
 
   Zygote zygote_;
+  Patcher patcher_;
+  bool patching_ = false;
   int cpus_ = 1;
   // Held while a process is created, so that the reaper finds every pid in the table; and while a
   // pid is used, so that it is not reused meanwhile.

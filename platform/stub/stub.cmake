@@ -6,8 +6,9 @@ add_custom_command(
           -fcf-protection=none -mgeneral-regs-only -fno-asynchronous-unwind-tables -fno-builtin -fvisibility=hidden
           -fomit-frame-pointer -nostdlib -static -Wl,--build-id=none,-z,noseparate-code,--oformat=binary
           -Wl,-T,${CMAKE_SOURCE_DIR}/platform/stub/code/stub.lds -I${CMAKE_SOURCE_DIR} -o ${stub_bin}
-          ${CMAKE_SOURCE_DIR}/platform/stub/code/stub.cc
-  DEPENDS platform/stub/code/stub.cc platform/stub/code/stub.lds platform/stub/layout.h
+          ${CMAKE_SOURCE_DIR}/platform/stub/code/entry.cc ${CMAKE_SOURCE_DIR}/platform/stub/code/stub.cc
+  DEPENDS platform/stub/code/entry.cc platform/stub/code/stub.cc platform/stub/code/common.h platform/stub/code/stub.lds
+          platform/stub/layout.h
   VERBATIM)
 add_custom_target(stub_binary DEPENDS ${stub_bin})
 add_dependencies(platform_stub stub_binary)

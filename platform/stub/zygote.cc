@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -61,7 +62,7 @@ uint64_t FindVdsoSymbol(uint64_t base, const char* name) {
   return 0;
 }
 
-long ForkZygote(BootArgs* args) {
+long ForkZygote(BootArgs* args, int code_fd) {
   // A raw fork: libc's handlers have nothing to do in a process that is about to be emptied.
   long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid != 0) return pid < 0 ? -errno : pid;
@@ -78,9 +79,16 @@ long ForkZygote(BootArgs* args) {
     syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1,
             0x53053053);
   }
-  auto fd = static_cast<unsigned>(args->socket);
-  if (fd > 0) syscall(SYS_close_range, 0u, fd - 1, 0);
-  syscall(SYS_close_range, fd + 1, ~0u, 0);
+  // The code file is kCodeFd, the socket the next, and nothing else stays open.
+  constexpr int kSocket = kCodeFd + 1;
+  long code = syscall(SYS_fcntl, code_fd, F_DUPFD, kSocket + 1);
+  long socket = syscall(SYS_fcntl, args->socket, F_DUPFD, kSocket + 1);
+  if (syscall(SYS_dup2, code, kCodeFd) < 0 || syscall(SYS_dup2, socket, kSocket) < 0) {
+    syscall(SYS_exit_group, 127);
+  }
+  args->socket = kSocket;
+  syscall(SYS_close_range, 0u, kCodeFd - 1, 0);
+  syscall(SYS_close_range, kSocket + 1, ~0u, 0);
   uint64_t entry = args->text + kBootstrapOffset;
   uint64_t stack = args->temp + args->temp_size;
   __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(stack), "r"(entry),
@@ -128,7 +136,7 @@ void LocateVdso() {
   place.clock_offset = offset;
 }
 
-base::Status Zygote::Start(bool for_ptrace) {
+base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   LocateVdso();
   std::span<const uint8_t> blob = Blob();
   std::vector<sock_filter> filter = GuestFilter();
@@ -163,7 +171,7 @@ base::Status Zygote::Start(bool for_ptrace) {
   if (r < 0) return base::Status::Errno("socketpair", static_cast<int>(-r));
   socket_.reset(sockets[0]);
   args->socket = sockets[1];
-  r = ForkZygote(args);
+  r = ForkZygote(args, code_fd);
   host::Munmap(reinterpret_cast<void*>(temp), kTempSize);
   host::Close(sockets[1]);
   if (r < 0) return base::Status::Errno("forking the first guest process", static_cast<int>(-r));

@@ -17,7 +17,8 @@ class Zygote {
  public:
   // Forks it. Only from the thread that lives as long as the sentry (guest processes die with their
   // parent thread).
-  base::Status Start(bool for_ptrace);
+  // code_fd: the code file (layout.h), read-only.
+  base::Status Start(bool for_ptrace, int code_fd);
   // A new guest process with descriptor 0 = socket and slots_size bytes of slots mapped; its pid or
   // -errno. Serialised by the caller.
   long Spawn(int slots, uint64_t slots_size, int socket);

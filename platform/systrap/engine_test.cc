@@ -93,12 +93,12 @@ constexpr uint64_t kCode = 0x400000;
 constexpr uint64_t kData = 0x500000;
 constexpr uint64_t kPage = 4096;
 
-using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)();
+using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)(const Options&);
 
 class EngineTest : public testing::TestWithParam<std::pair<const char*, Factory>> {
  protected:
   void SetUp() override {
-    auto p = GetParam().second();
+    auto p = GetParam().second({});
     ASSERT_TRUE(p.ok()) << p.status().text();
     platform_ = std::move(p.value());
     data_file_ = NewFile(&data_);

@@ -28,14 +28,14 @@ constexpr uint8_t kLoop[] = {0xb8, 0x27, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7};
   _exit(1);
 }
 
-using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)();
+using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)(const Options&);
 
 [[noreturn]] void Jailed(Factory create, uint32_t roles) {
   auto root = host::MakeEmptyRoot(0);
   if (!root.ok()) Fail("root", root.status());
   host::SetMemoryDir(root->dir.get());
   if (auto s = host::DropRights({}); !s.ok()) Fail("rights", s);
-  auto engine = create();
+  auto engine = create({});
   if (!engine.ok()) Fail("engine", engine.status());
   host::InstallFaultHandler();
   if (auto s = host::InstallFilter(roles, host::Violation::kReport); !s.ok()) Fail("filter", s);

@@ -44,6 +44,7 @@ class SystrapThread final : public stub::Thread {
   // have written it.
   stub::UContext* frame() const {
     uint64_t at = __atomic_load_n(&channel_->frame, __ATOMIC_RELAXED);
+    if (at == stub::kLightFrame) return &channel_->light.uc;
     if (at < stub::kAltStack || at > stub::kSlotSize - sizeof(stub::UContext) || (at & 7) != 0)
       at = stub::InitialFrame();
     return reinterpret_cast<stub::UContext*>(base() + at);
@@ -56,7 +57,16 @@ class SystrapThread final : public stub::Thread {
                                                                          : nullptr;
   }
   Stop Stopped(uint32_t state);
+  // Whether the guest's registers are in the light frame: it came through a patched call site.
+  bool light() const {
+    return __atomic_load_n(&channel_->frame, __ATOMIC_RELAXED) == stub::kLightFrame;
+  }
+  stub::UContext Frame() const;
+  // Moves registers and extended state from the light frame to a signal frame, in which they can be
+  // changed. False when the guest side died.
+  bool LeaveLight();
 
+  bool full_ = false;        // the next command lets the guest go on from a signal frame
   bool bases_dirty_ = true;  // a new thread's are in the slot
   bool ret_pending_ = false;
   bool regs_valid_ = false;
@@ -68,7 +78,7 @@ class SystrapThread final : public stub::Thread {
 
 class SystrapEngine final : public stub::Engine {
  public:
-  base::Status Init() { return Start(false); }
+  base::Status Init(const platform::Options& options) { return Start(false, options.patch); }
   const char* name() const override { return "systrap"; }
 
  protected:
@@ -114,6 +124,10 @@ Stop SystrapThread::Run() {
     command |= stub::kBases;
     bases_dirty_ = false;
   }
+  if (full_) {
+    command |= stub::kFull;
+    full_ = false;
+  }
   regs_valid_ = false;
   auto* engine = space_->engine();
   int inside = engine->running.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -153,6 +167,7 @@ Stop SystrapThread::Stopped(uint32_t state) {
       orig_rax_ = syscall_.nr;
       ret_ = static_cast<uint64_t>(-ENOSYS);
       ret_pending_ = true;
+      if (!light()) space_->OnTrap(__atomic_load_n(&frame()->rip, __ATOMIC_RELAXED));
       return {.kind = Stop::Kind::kSyscall};
     case stub::kStoppedInterrupt:
       interrupt_.store(false, std::memory_order_relaxed);
@@ -190,11 +205,44 @@ bool SystrapThread::Commit() {
   return !space_->dead();
 }
 
+stub::UContext SystrapThread::Frame() const {
+  stub::UContext uc;
+  memcpy(&uc, frame(), sizeof uc);
+  if (light()) {
+    uint32_t flags = channel_->light.flags;
+    constexpr uint64_t kArithmetic = 0x8d5;  // OF SF ZF AF PF CF
+    uc.eflags = (uc.eflags & ~kArithmetic) | (flags >> 8 & 0xd5) | (flags & 1) << 11;
+    uc.r11 = uc.eflags;
+  }
+  return uc;
+}
+
+bool SystrapThread::LeaveLight() {
+  if (!light()) return true;
+  stub::UContext uc = Frame();
+  uc.flags = stub::kUcFlags;
+  uc.link = uc.ss_sp = uc.ss_flags = uc.ss_size = 0;
+  uc.cs = platform::kUserCs;
+  uc.ss = platform::kUserSs;
+  uc.gs = uc.fs = 0;
+  uc.sigmask = 0;
+  uc.fpstate = channel_->fp_at;
+  // What XSAVE leaves out: the software's bytes and the header's reserved ones.
+  stub::NormaliseFp({}, base() + stub::InitialFp());
+  constexpr uint32_t kCommand = stub::kRunning | stub::kSaveFp | stub::kStay;
+  if (!Command(kCommand) || WaitStop(kCommand, true) != stub::kReady) {
+    space_->Kill();
+    return false;
+  }
+  memcpy(base() + stub::InitialFrame(), &uc, sizeof uc);
+  __atomic_store_n(&channel_->frame, stub::InitialFrame(), __ATOMIC_RELAXED);
+  full_ = true;
+  return true;
+}
+
 const platform::Regs& SystrapThread::regs() {
   if (!regs_valid_) {
-    stub::UContext uc;
-    memcpy(&uc, frame(), sizeof uc);
-    stub::RegsFromFrame(uc, &regs_);
+    stub::RegsFromFrame(Frame(), &regs_);
     regs_.fs_base = channel_->fs_base;
     regs_.gs_base = channel_->gs_base;
     if (ret_pending_) regs_.rax = ret_;
@@ -205,6 +253,7 @@ const platform::Regs& SystrapThread::regs() {
 }
 
 void SystrapThread::SetRegs(const platform::Regs& regs) {
+  LeaveLight();
   stub::RegsToFrame(regs, frame());
   // A base that isn't canonical would be the stub's fault, and its end.
   uint64_t fs = regs.fs_base < stub::kTaskEnd ? regs.fs_base : 0;
@@ -224,6 +273,7 @@ void SystrapThread::SetRegs(const platform::Regs& regs) {
 }
 
 platform::FpState SystrapThread::GetFp() {
+  LeaveLight();
   const stub::FpLayout& layout = stub::GetFpLayout();
   uint8_t* p = fp();
   if (!p) return layout.initial;
@@ -237,6 +287,7 @@ base::Result<void> SystrapThread::SetFp(std::span<const uint8_t> fp_state) {
   const stub::FpLayout& layout = stub::GetFpLayout();
   platform::FpState clean(layout.size);
   if (!stub::NormaliseFp(fp_state, clean.data())) return abi::Errno::kEINVAL;
+  LeaveLight();
   uint8_t* p = fp();
   if (!p) {
     frame()->fpstate = stub::kSlots + uint64_t{slot_} * stub::kSlotSize + stub::InitialFp();
@@ -256,9 +307,9 @@ void SystrapThread::Interrupt() {
 
 }  // namespace
 
-base::StatusOr<std::unique_ptr<platform::Platform>> Create() {
+base::StatusOr<std::unique_ptr<platform::Platform>> Create(const platform::Options& options) {
   auto engine = std::make_unique<SystrapEngine>();
-  if (base::Status s = engine->Init(); !s.ok()) return std::move(s).With("systrap");
+  if (base::Status s = engine->Init(options); !s.ok()) return std::move(s).With("systrap");
   return std::unique_ptr<platform::Platform>(std::move(engine));
 }
 

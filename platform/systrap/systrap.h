@@ -11,6 +11,6 @@ namespace platform::systrap {
 
 // In the sentry process, on its main thread, before other threads and before the filter is
 // installed.
-base::StatusOr<std::unique_ptr<platform::Platform>> Create();
+base::StatusOr<std::unique_ptr<platform::Platform>> Create(const platform::Options& options);
 
 }  // namespace platform::systrap

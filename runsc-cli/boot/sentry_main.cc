@@ -37,7 +37,7 @@ using sentry::Vfs;
 
 struct EngineRow {
   const char* name;
-  base::StatusOr<std::unique_ptr<platform::Platform>> (*create)();
+  base::StatusOr<std::unique_ptr<platform::Platform>> (*create)(const platform::Options&);
   uint32_t roles;
 };
 constexpr EngineRow kEngines[] = {
@@ -106,7 +106,7 @@ Status Boot::Confine() {
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());
   host::InstallFaultHandler();
-  auto platform = engine->create();
+  auto platform = engine->create({.patch = !args_.settings->no_patch});
   if (!platform.ok()) return platform.status();
   platform_ = std::move(platform).value();
   RETURN_IF_ERROR(host::DropRights({}));

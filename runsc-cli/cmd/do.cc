@@ -66,6 +66,8 @@ int CmdDo(const Settings& global, const Words& words) {
   flags.Alias("u", "user");
   flags.String("overlay", &settings.overlay, "memory|none", "where writes to the root go");
   flags.String("platform", &settings.platform, "systrap|ptrace", "the engine");
+  flags.Bool("no-patch", &settings.no_patch,
+             "leave the program's system call instructions as they are");
   flags.Bool("strace", &settings.strace, "print every system call");
   flags.String("debug-log", &settings.debug_log, "FILE", "where --strace writes");
   flags.Bool("gaps", &settings.gaps, "at the end, print the unimplemented calls that were hit");

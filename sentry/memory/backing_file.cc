@@ -8,8 +8,8 @@ namespace sentry {
 // cost nothing.
 constexpr uint64_t kWindow = 64 << 20;
 
-BackingFile::BackingFile(base::UniqueFd fd, bool writable)
-    : map_file_(base::MakeRef<platform::MapFile>(std::move(fd))), writable_(writable) {}
+BackingFile::BackingFile(base::UniqueFd fd, bool writable, bool stable)
+    : map_file_(base::MakeRef<platform::MapFile>(std::move(fd), stable)), writable_(writable) {}
 
 BackingFile::~BackingFile() {
   base::MutexLock lock(mu_);

@@ -15,9 +15,9 @@ namespace sentry {
 
 class BackingFile : public base::RefCounted {
  public:
-  // fd: opened read-write if writable, else read-only. The windows that the sentry maps are
-  // unmapped with the object.
-  BackingFile(base::UniqueFd fd, bool writable);
+  // fd: opened read-write if writable, else read-only; stable: as MapFile's. The windows that the
+  // sentry maps are unmapped with the object.
+  BackingFile(base::UniqueFd fd, bool writable, bool stable = false);
   ~BackingFile() override;
 
   // For AddressSpace::Map.

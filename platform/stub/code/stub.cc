@@ -4,34 +4,11 @@
 // jump anywhere into it with any registers; what it can reach that way is what the host's filter on
 // guest processes allows (platform/stub/guest_filter.cc), and that must be harmless.
 
-#include "platform/stub/layout.h"
+#include "platform/stub/code/common.h"
 
 namespace platform::stub {
 namespace {
 
-// Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a
-// libc.
-enum : long {
-  kSysMmap = 9,
-  kSysMprotect = 10,
-  kSysMunmap = 11,
-  kSysRtSigaction = 13,
-  kSysRtSigprocmask = 14,
-  kSysMremap = 25,
-  kSysSendto = 44,
-  kSysRecvmsg = 47,
-  kSysClone = 56,
-  kSysExit = 60,
-  kSysClose = 3,
-  kSysSigaltstack = 131,
-  kSysPrctl = 157,
-  kSysArchPrctl = 158,
-  kSysFutex = 202,
-  kSysExitGroup = 231,
-  kSysDup3 = 292,
-  kSysSeccomp = 317,
-  kSysCloseRange = 436,
-};
 constexpr int kEintr = 4;
 constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExec = 4;
@@ -43,23 +20,6 @@ constexpr uint64_t kThreadFlags =
 constexpr uint64_t kChildFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEARTID SIGCHLD
 constexpr int kSigill = 4, kSigtrap = 5, kSigbus = 7, kSigfpe = 8, kSigsegv = 11, kSigsys = 31;
 constexpr uint32_t kAuditArchX8664 = 0xc000003e;
-
-inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
-                 uint64_t e = 0, uint64_t f = 0) {
-  long ret;
-  register uint64_t r10 __asm__("r10") = d;
-  register uint64_t r8 __asm__("r8") = e;
-  register uint64_t r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(ret)
-                   : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return ret;
-}
-inline uint64_t U(const volatile void* p) { return reinterpret_cast<uint64_t>(p); }
-[[noreturn]] inline void Die() {
-  for (;;) Call(kSysExitGroup, 127);
-}
 
 struct SigInfo {
   int32_t signo, err, code, pad;
@@ -73,38 +33,16 @@ struct SigInfo {
   };
 };
 
-inline Channel* SlotOf(const void* p) {
-  return reinterpret_cast<Channel*>(U(p) & ~(kSlotSize - 1));
-}
-inline Channel* SlotAt(uint64_t index) {
-  return reinterpret_cast<Channel*>(kSlots + index * kSlotSize);
-}
 inline uint32_t Load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
-inline uint64_t ReadFs() {
-  uint64_t v;
-  __asm__ volatile("rdfsbase %0" : "=r"(v));
-  return v;
-}
-inline uint64_t ReadGs() {
-  uint64_t v;
-  __asm__ volatile("rdgsbase %0" : "=r"(v));
-  return v;
-}
-
-// Whether the bases can be read without a call: the sentry says so through this word of the
-// zygote's page.
-struct ZygoteData {
-  uint32_t fsgsbase;
-  uint32_t filter_len;
-  uint64_t filter[512];  // sock_filter
-};
-inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
 constexpr uint64_t kZygoteStack = kZygoteData + kZygoteDataSize;
 
+// A guest without a gs base of its own has its slot's address there, by which the entry of patched
+// call sites knows the slot.
 void SetBases(const Channel* c) {
   uint64_t fs = c->fs_base, gs = c->gs_base;
   if (Data()->fsgsbase) {
+    if (gs == 0) gs = U(c);
     __asm__ volatile("wrfsbase %0" ::"r"(fs));
     __asm__ volatile("wrgsbase %0" ::"r"(gs));
   } else {
@@ -118,6 +56,7 @@ void SetBases(const Channel* c) {
 inline void SaveBases(Channel* c) {
   if (!Data()->fsgsbase) return;
   uint64_t fs = ReadFs(), gs = ReadGs();
+  if (gs == U(c)) gs = 0;
   if (c->fs_base != fs) c->fs_base = fs;
   if (c->gs_base != gs) c->gs_base = gs;
 }
@@ -218,9 +157,9 @@ uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
   }
 }
 
-// Hands the thread to the sentry and comes back when the guest is to go on. uc: the guest's
-// registers.
-void Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
+}  // namespace
+
+uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
   uint32_t last = 0;
   for (;;) {
     if (publish) {
@@ -233,6 +172,12 @@ void Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
     if (command & kExit) {
       for (;;) Call(kSysExit, 0);
     }
+    if (command & kSaveFp) {
+      uint64_t mask = c->fp_mask;
+      __asm__ volatile("xsave64 (%0)" ::"r"(c->fp_at), "a"(static_cast<uint32_t>(mask)),
+                       "d"(static_cast<uint32_t>(mask >> 32))
+                       : "memory");
+    }
     if ((command & kOps) && !RunOps(c)) {
       stopped = kFailed;
       continue;
@@ -242,21 +187,90 @@ void Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
       continue;
     }
     if (command & kBases) SetBases(c);
+    if (command & kFull) uc = reinterpret_cast<UContext*>(U(c) + c->frame);
     if (command & kRet) uc->rax = c->ret;
-    return;
+    return command;
   }
+}
+
+namespace {
+
+extern "C" __attribute__((visibility("hidden"))) const uint8_t StubLeave[], StubLeaveEnd[],
+    StubSlow[];
+
+constexpr uint64_t kArithmeticFlags = 0x8d5;  // OF SF ZF AF PF CF
+
+const ThunkInfo* InfoOf(uint64_t thunk) {
+  return reinterpret_cast<const ThunkInfo*>(thunk + kThunkInfo);
+}
+
+// Whether an illegal instruction was one inside the jump at a patched site: somebody jumped to, or
+// returned from an interruption at, an instruction that the jump replaced. It goes on with that
+// instruction's copy.
+bool EnterPatchedSite(UContext* uc) {
+  uint64_t rip = uc->rip, page = rip & ~uint64_t{4095};
+  for (uint64_t at = rip - 1; at + 6 >= rip && at >= page && at != 0; at--) {
+    auto* b = reinterpret_cast<const uint8_t*>(at);
+    // jmp *0x6xxxx; sites don't cross pages.
+    if (at + 7 > page + 4096 || b[0] != 0xff || b[1] != 0x24 || b[2] != 0x25 || b[5] != 0x06 ||
+        b[6] != 0)
+      continue;
+    uint64_t entry = kTable + (b[3] | uint64_t{b[4]} << 8);
+    if (entry > kTable + kTableSize - 8) continue;
+    uint64_t thunk;
+    __builtin_memcpy(&thunk, reinterpret_cast<const void*>(entry), 8);
+    if (thunk < kThunks || thunk >= kThunks + kMaxThunks * kThunkSize || thunk % kThunkSize != 0)
+      continue;
+    uint64_t n = rip - (at - InfoOf(thunk)->jump);
+    if (n >= 16 || !(InfoOf(thunk)->boundaries >> n & 1)) continue;
+    uc->rip = thunk + n;
+    return true;
+  }
+  return false;
+}
+
+// A signal inside the stub or a thunk. True when there is nothing for the sentry in it.
+bool Inside(Channel* c, int sig, UContext* uc) {
+  uint64_t rip = uc->rip;
+  bool thunk = rip >= kThunks && rip < kThunks + kMaxThunks * kThunkSize;
+  if (!thunk && (rip < kText || rip >= kText + kTextSize)) return false;
+  if (sig == kInterruptSignal) {
+    c->light.interrupted = 1;
+    if (rip >= U(StubLeave) && rip < U(StubLeaveEnd)) uc->rip = U(StubLeave);
+    return true;
+  }
+  // A step within what is one instruction to the guest.
+  if (sig == kSigtrap && uc->trapno == 1) return true;
+  if (thunk && rip % kThunkSize < kThunkInfo) {
+    const ThunkInfo* info = InfoOf(rip - rip % kThunkSize);
+    uc->rip = Process()->base[info->image % kMaxImages] + info->site + rip % kThunkSize;
+  }
+  return false;
 }
 
 }  // namespace
 
 extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
   Channel* c = SlotOf(uc);
+  if (Inside(c, sig, uc)) [[unlikely]]
+    return;
+  bool slow = sig == kSigill && uc->rip == U(StubSlow);
+  if (slow) {
+    // The entry could not go on: as it found things.
+    uint64_t flags = uc->r11 >> 32;
+    uc->eflags = (uc->eflags & ~kArithmeticFlags) | (flags >> 8 & 0xd5) | (flags & 1) << 11;
+    uc->rax = static_cast<uint32_t>(uc->r11);
+    uc->rip = uc->rcx;
+    uc->r11 = uc->eflags;
+  } else if (sig == kSigill && EnterPatchedSite(uc)) {
+    return;
+  }
   SaveBases(c);
   uint64_t frame = U(uc) - U(c);
   if (c->frame != frame) c->frame = frame;
   uint32_t stopped;
-  if (sig == kSigsys && info->sys.arch == kAuditArchX8664) {
-    c->nr = static_cast<uint32_t>(info->sys.syscall);
+  if (slow || (sig == kSigsys && info->sys.arch == kAuditArchX8664)) {
+    c->nr = slow ? static_cast<uint32_t>(uc->rax) : static_cast<uint32_t>(info->sys.syscall);
     c->arg[0] = uc->rdi;
     c->arg[1] = uc->rsi;
     c->arg[2] = uc->rdx;
@@ -311,13 +325,13 @@ struct KernelSigaction {
                 slots_fd, 0);
   if (r != static_cast<long>(kSlots)) Die();
   if (socket != 0 && Call(kSysDup3, socket, 0, 0x80000) != 0) Die();
-  if (Call(kSysCloseRange, 1, ~0u, 0) != 0) Die();
+  if (Call(kSysCloseRange, kCodeFd + 1, ~0u, 0) != 0) Die();
   struct {
     uint16_t len;
     uint64_t filter;
   } prog{static_cast<uint16_t>(Data()->filter_len), U(Data()->filter)};
   if (Call(kSysSeccomp, 1, 0, U(&prog)) != 0) Die();  // SECCOMP_SET_MODE_FILTER
-  Channel* c = SlotAt(0);
+  Channel* c = SlotAt(kFirstSlot);
   uint64_t sp = U(c) + c->frame - 8 * 32;
   __asm__ volatile("mov %0, %%rsp\n mov %1, %%rdi\n call StubThread\n hlt" ::"r"(sp), "r"(c)
                    : "memory");
@@ -352,7 +366,7 @@ extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint6
     if (Receive(socket, &request, sizeof request, &control) != 2) {
       Call(kSysExitGroup, 0);
     }
-    long pid = Call(kSysClone, kChildFlags, 0, 0, U(&SlotAt(0)->state), 0);
+    long pid = Call(kSysClone, kChildFlags, 0, 0, U(&SlotAt(kFirstSlot)->state), 0);
     if (pid == 0) Child(request.slots_size, control.fd[0], control.fd[1]);
     Call(kSysClose, control.fd[0]);
     Call(kSysClose, control.fd[1]);
@@ -412,6 +426,14 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
       Die();
     }
   };
+  auto map_code = [](uint64_t addr, uint64_t len, uint64_t prot, uint64_t offset) {
+    if (Call(kSysMmap, addr, len, prot, kMapShared | kMapFixed, kCodeFd, offset) !=
+        static_cast<long>(addr)) {
+      Die();
+    }
+  };
+  map_code(kTable, kTableSize, kProtRead, 0);
+  map_code(kThunks, kMaxThunks * kThunkSize, kProtRead | kProtExec, kCodeFileThunks);
   map(kText, kTextSize);
   map(kZygoteData, kZygoteDataSize);
   auto copy = [](uint64_t to, uint64_t from, uint64_t len) {
@@ -430,50 +452,5 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
                    : "memory");
   __builtin_unreachable();
 }
-
-// The fixed places, the signal handler's ends, and clone, whose child must not return on the
-// parent's stack.
-__asm__(R"(
-  .pushsection .text.head, "ax"
-  .globl stub_head
-stub_head:
-  jmp StubBoot
-  .org 16
-  syscall
-  int3
-  .org 32
-clone_syscall:
-  syscall
-  test %rax, %rax
-  jz 1f
-  ret
-1:
-  # The slot of a new thread is known from its stack.
-  xor %ebp, %ebp
-  mov %rsp, %rdi
-  and $-0x8000, %rdi
-  call StubThread
-  hlt
-  .org 96
-  .globl StubHandlerEntry
-StubHandlerEntry:
-  cld
-  jmp StubHandler
-  .balign 16
-  .globl StubRestorer
-StubRestorer:
-  mov $15, %eax
-  syscall
-  hlt
-  .balign 16
-  .globl StubClone
-StubClone:
-  # rdi flags, rsi stack, rdx ptid, rcx ctid
-  mov %rcx, %r10
-  mov $56, %eax
-  jmp clone_syscall
-  .popsection
-)");
-static_assert(kSlotSize == 0x8000);
 
 }  // namespace platform::stub

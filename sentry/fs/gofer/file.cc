@@ -14,6 +14,12 @@ constexpr size_t kPieces = 16;
 
 // --- Opening ---
 
+bool GoferInode::stable() const {
+  constexpr uint32_t kReadByAll = 0444;
+  return gsb().read_only() && !gsb().shared() &&
+         (mode_.load(std::memory_order_relaxed) & kReadByAll) == kReadByAll;
+}
+
 base::Ref<BackingFile> GoferInode::AnyBacking() {
   base::MutexLock lock(fd_mu_);
   return read_write_ ? read_write_ : read_only_;
@@ -41,7 +47,7 @@ base::Result<base::Ref<BackingFile>> GoferInode::Backing(Access access, bool tru
   gofer::Opened opened = TRY(sb.client().Open(target, flags));
   if (opened.attr.dev != host_dev_ || opened.attr.ino != host_ino_) return abi::Errno::kESTALE;
   if (truncate || sb.shared()) Update(opened.attr);
-  auto file = base::MakeRef<BackingFile>(std::move(opened.fd), write);
+  auto file = base::MakeRef<BackingFile>(std::move(opened.fd), write, !write && stable());
   base::Ref<BackingFile> old = file;
   base::MutexLock fds(fd_mu_);
   std::swap(write ? read_write_ : read_only_, old);
@@ -49,7 +55,7 @@ base::Result<base::Ref<BackingFile>> GoferInode::Backing(Access access, bool tru
 }
 
 void GoferInode::DonateReadOnly(base::UniqueFd fd) {
-  auto file = base::MakeRef<BackingFile>(std::move(fd), false);
+  auto file = base::MakeRef<BackingFile>(std::move(fd), false, stable());
   {
     base::MutexLock lock(fd_mu_);
     if (read_only_ || read_write_) return;

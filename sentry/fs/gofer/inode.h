@@ -114,6 +114,8 @@ class GoferInode : public Inode {
                                       const Attr& attr, gofer::wire::NodeId node);
   void Update(const Attr& attr) REQUIRES_LOCK(mu);
   Kstat ToKstat() const REQUIRES_LOCK(mu);
+  // Whether its bytes never change and every guest may read them.
+  bool stable() const;
   base::Ref<BackingFile> AnyBacking();
   void DropBacking(bool only_if_idle);
 

@@ -388,7 +388,7 @@ void AddSysctls(Kernel& kernel, SynthStaticDir& root) {
   vm->AddText("overcommit_ratio", "50\n");
   vm->AddText("overcommit_kbytes", "0\n");
   vm->AddText("max_map_count", "65530\n");
-  vm->AddText("mmap_min_addr", "65536\n");
+  vm->AddText("mmap_min_addr", "458752\n");  // the lowest that an engine offers
   vm->AddText("swappiness", "60\n");
   vm->AddText("nr_hugepages", "0\n");
   vm->AddText("legacy_va_layout", "0\n");

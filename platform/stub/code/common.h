@@ -1,0 +1,80 @@
+// What the stub's files share. Freestanding: no host headers, no writable data.
+#pragma once
+
+#include "platform/stub/layout.h"
+
+namespace platform::stub {
+
+// Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a
+// libc.
+enum : long {
+  kSysClose = 3,
+  kSysMmap = 9,
+  kSysMprotect = 10,
+  kSysMunmap = 11,
+  kSysRtSigaction = 13,
+  kSysRtSigprocmask = 14,
+  kSysMremap = 25,
+  kSysSendto = 44,
+  kSysRecvmsg = 47,
+  kSysClone = 56,
+  kSysExit = 60,
+  kSysSigaltstack = 131,
+  kSysPrctl = 157,
+  kSysArchPrctl = 158,
+  kSysFutex = 202,
+  kSysExitGroup = 231,
+  kSysDup3 = 292,
+  kSysSeccomp = 317,
+  kSysCloseRange = 436,
+};
+
+inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
+                 uint64_t e = 0, uint64_t f = 0) {
+  long ret;
+  register uint64_t r10 __asm__("r10") = d;
+  register uint64_t r8 __asm__("r8") = e;
+  register uint64_t r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(ret)
+                   : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return ret;
+}
+inline uint64_t U(const volatile void* p) { return reinterpret_cast<uint64_t>(p); }
+[[noreturn]] inline void Die() {
+  for (;;) Call(kSysExitGroup, 127);
+}
+
+inline Channel* SlotOf(const void* p) {
+  return reinterpret_cast<Channel*>(U(p) & ~(kSlotSize - 1));
+}
+inline Channel* SlotAt(uint64_t index) {
+  return reinterpret_cast<Channel*>(kSlots + index * kSlotSize);
+}
+inline const ProcessPage* Process() { return reinterpret_cast<const ProcessPage*>(kSlots); }
+
+// The zygote's page: what all guest processes inherit.
+struct ZygoteData {
+  uint32_t fsgsbase;  // 1: the bases can be read and written without a call
+  uint32_t filter_len;
+  uint64_t filter[512];  // sock_filter
+};
+inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
+
+inline uint64_t ReadFs() {
+  uint64_t v;
+  __asm__ volatile("rdfsbase %0" : "=r"(v));
+  return v;
+}
+inline uint64_t ReadGs() {
+  uint64_t v;
+  __asm__ volatile("rdgsbase %0" : "=r"(v));
+  return v;
+}
+
+// Hands the thread to the sentry and comes back with the command by which the guest goes on. uc:
+// the guest's registers. publish: the state is to be made `stopped` first.
+uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish);
+
+}  // namespace platform::stub

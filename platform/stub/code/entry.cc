@@ -1,0 +1,196 @@
+// The way in and out for patched call sites: no signal, no host call; the guest's registers are
+// kept in the slot's light frame. Interrupts may come at any instruction here (the handler in
+// stub.cc knows the ranges): before the thread has published its stop they only leave a mark, and
+// on the way out the thread looks at the mark, and begins that again if one comes meanwhile.
+
+#include "platform/stub/code/common.h"
+
+namespace platform::stub {
+
+namespace {
+
+// 0: leave lightly; else the address of the frame to leave by.
+uint64_t StopLight(Channel* c, uint32_t stopped) {
+  // The fs base as the guest left it; gs is the stub's.
+  uint64_t fs = ReadFs();
+  if (c->fs_base != fs) c->fs_base = fs;
+  if (c->frame != kLightFrame) c->frame = kLightFrame;
+  c->light.interrupted = 0;
+  uint32_t command = Stop(c, &c->light.uc, stopped, true);
+  return command & kFull ? U(c) + c->frame : 0;
+}
+
+}  // namespace
+
+extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
+  const UContext& uc = c->light.uc;
+  c->nr = nr;
+  c->arg[0] = uc.rdi;
+  c->arg[1] = uc.rsi;
+  c->arg[2] = uc.rdx;
+  c->arg[3] = uc.r10;
+  c->arg[4] = uc.r8;
+  c->arg[5] = uc.r9;
+  return StopLight(c, kStoppedSyscall);
+}
+
+extern "C" uint64_t StubInterrupted(Channel* c) { return StopLight(c, kStoppedInterrupt); }
+
+// The fixed places; the entry and the exit; the signal handler's ends; and clone, whose child must
+// not return on the parent's stack.
+__asm__(R"(
+  .set STACK, 104
+  .set LIGHT, 0xe00
+  .set FLAGS, LIGHT + 304
+  .set INTERRUPTED, LIGHT + 308
+  .set R8, LIGHT + 40
+  .set R9, LIGHT + 48
+  .set R10, LIGHT + 56
+  .set R11, LIGHT + 64
+  .set R12, LIGHT + 72
+  .set R13, LIGHT + 80
+  .set R14, LIGHT + 88
+  .set R15, LIGHT + 96
+  .set RDI, LIGHT + 104
+  .set RSI, LIGHT + 112
+  .set RBP, LIGHT + 120
+  .set RBX, LIGHT + 128
+  .set RDX, LIGHT + 136
+  .set RAX, LIGHT + 144
+  .set RCX, LIGHT + 152
+  .set RSP, LIGHT + 160
+  .set RIP, LIGHT + 168
+  .set EFLAGS, LIGHT + 176
+
+  .pushsection .text.head, "ax"
+  .globl stub_head
+stub_head:
+  jmp StubBoot
+  .org 16
+  syscall
+  int3
+  .org 32
+clone_syscall:
+  syscall
+  test %rax, %rax
+  jz 1f
+  ret
+1:
+  # The slot of a new thread is known from its stack.
+  xor %ebp, %ebp
+  mov %rsp, %rdi
+  and $-0x8000, %rdi
+  call StubThread
+  hlt
+
+  # eax: the number; rcx: the address behind the site; r11 is free, as after a real system call.
+  .org 128
+  .globl StubEntry
+StubEntry:
+  mov %eax, %r11d
+  seto %al
+  lahf
+  movzwl %ax, %eax
+  shl $32, %rax
+  or %rax, %r11
+  # The guest may have a gs base of its own: then it is no slot.
+  rdgsbase %rax
+  sub slots(%rip), %rax
+  cmp $0x20000000, %rax
+  jae StubSlow
+  test $0x7fff, %eax
+  jnz StubSlow
+  add slots(%rip), %rax
+  mov %rsp, RSP(%rax)
+  mov STACK(%rax), %rsp
+  pushfq
+  testl $0x500, (%rsp)  # TF, DF
+  jnz 1f
+  popq EFLAGS(%rax)
+  mov %r8, R8(%rax)
+  mov %r9, R9(%rax)
+  mov %r10, R10(%rax)
+  mov %r12, R12(%rax)
+  mov %r13, R13(%rax)
+  mov %r14, R14(%rax)
+  mov %r15, R15(%rax)
+  mov %rdi, RDI(%rax)
+  mov %rsi, RSI(%rax)
+  mov %rbp, RBP(%rax)
+  mov %rbx, RBX(%rax)
+  mov %rdx, RDX(%rax)
+  mov %rcx, RCX(%rax)
+  mov %rcx, RIP(%rax)
+  mov %r11d, %esi
+  shr $32, %r11
+  mov %r11d, FLAGS(%rax)
+  mov %rax, %rdi
+  call StubSyscall
+2:
+  test %rax, %rax
+  jnz StubFull
+  .globl StubLeave
+StubLeave:
+  rdgsbase %rcx
+  cmpl $0, INTERRUPTED(%rcx)
+  jne 3f
+  mov R8(%rcx), %r8
+  mov R9(%rcx), %r9
+  mov R10(%rcx), %r10
+  mov RDI(%rcx), %rdi
+  mov RSI(%rcx), %rsi
+  mov RDX(%rcx), %rdx
+  mov EFLAGS(%rcx), %r11
+  mov FLAGS(%rcx), %eax
+  add $0x7f, %al
+  sahf
+  mov RAX(%rcx), %rax
+  mov RSP(%rcx), %rsp
+  mov RIP(%rcx), %rcx
+  jmp *%rcx
+  .globl StubLeaveEnd
+StubLeaveEnd:
+3:
+  mov STACK(%rcx), %rsp
+  mov %rcx, %rdi
+  call StubInterrupted
+  jmp 2b
+StubFull:
+  mov %rax, %rsp
+  mov $15, %eax
+  syscall
+  hlt
+1:
+  mov RSP(%rax), %rsp
+  .globl StubSlow
+StubSlow:
+  # The signal handler takes it from here.
+  ud2
+  .balign 8
+slots:
+  .quad 0x7fffc1000000
+
+  .balign 16
+  .globl StubHandlerEntry
+StubHandlerEntry:
+  cld
+  jmp StubHandler
+  .balign 16
+  .globl StubRestorer
+StubRestorer:
+  mov $15, %eax
+  syscall
+  hlt
+  .balign 16
+  .globl StubClone
+StubClone:
+  # rdi flags, rsi stack, rdx ptid, rcx ctid
+  mov %rcx, %r10
+  mov $56, %eax
+  jmp clone_syscall
+  .popsection
+)");
+static_assert(kSlotSize == 0x8000 && kSlots == 0x7fffc1000000 && kSlotsRange == 0x20000000);
+static_assert(kEntryOffset == 128 && kCloneOffset == 32 && kSyscallOffset == 16);
+
+}  // namespace platform::stub
