@@ -8,6 +8,7 @@
 #include <span>
 
 #include "platform/api/context.h"
+#include "platform/api/local.h"
 #include "platform/base/fd.h"
 #include "platform/base/ref.h"
 #include "platform/base/result.h"
@@ -66,6 +67,9 @@ class AddressSpace : public base::RefCounted {
                                                                const Regs& regs,
                                                                const FpState& fp) = 0;
 
+  // What the engine answers without the sentry here, or nullptr: nothing. As long as this object.
+  virtual LocalSpace* local() { return nullptr; }
+
   // Ends all guest threads at once: each Run() returns kDead. Idempotent, from any thread. The
   // destructor does it too.
   virtual void Kill() = 0;
@@ -102,6 +106,10 @@ class GuestThread {
   virtual FpState GetFp() = 0;
   // A malformed state (size, magic, reserved XSAVE bits) is EINVAL and leaves the old one.
   virtual base::Result<void> SetFp(std::span<const uint8_t> fp) = 0;
+
+  // What the engine answers without the sentry on this thread, or nullptr. Written while the guest
+  // is stopped; as long as this object.
+  virtual LocalThread* local() { return nullptr; }
 
   // Makes a running guest stop soon with kInterrupted (or for another reason), or its next Run()
   // return at once. From any thread, while the object lives. An interrupt that comes while the

@@ -80,6 +80,7 @@ std::vector<sock_filter> GuestFilter() {
   b.OneOf(SYS_clone, 0,
           {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
            CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID});
+  b.Any(SYS_sched_yield);
   b.Any(SYS_sigaltstack);
   b.OneOf(SYS_arch_prctl, 0, {0x1001 /* ARCH_SET_GS */, 0x1002 /* ARCH_SET_FS */});
   b.Any(SYS_exit);

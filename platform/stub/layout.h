@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "platform/api/local.h"
+
 namespace platform::stub {
 
 // --- Addresses in a guest process ---
@@ -146,8 +148,11 @@ struct Channel {
   uint64_t addr;
   uint64_t trapno;
   uint64_t error;
-  uint64_t unused2[4];
-  uint8_t unused3[0x200 - 192];
+  uint64_t unused1[4];
+  uint8_t unused2[0x100 - 192];
+  LocalThread local;
+  uint32_t yields;  // since the host was last asked
+  uint8_t unused3[0x200 - 0x100 - sizeof(LocalThread) - 4];
   Op ops[kMaxOps];
   LightFrame light;
 };
@@ -178,6 +183,7 @@ constexpr uint32_t kMaxImages = 256;
 struct ProcessPage {
   // By number of a patched image (patch.h): where its file's offset 0 would be mapped.
   uint64_t base[kMaxImages];
+  LocalSpace local;
 };
 static_assert(sizeof(ProcessPage) <= 4096);
 

@@ -414,6 +414,10 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
       engine_->MakeThread(base::Ref<Space>(this), slot, tid, regs));
 }
 
+platform::LocalSpace* Space::local() {
+  return engine_->patching() ? &process_page()->local : nullptr;
+}
+
 void Space::Kill() {
   base::MutexLock lock(engine_->mu_);
   if (pid_ > 0 && !dead()) host::Tgkill(pid_, pid_, SIGKILL);

@@ -34,6 +34,7 @@ class Space final : public platform::AddressSpace {
   base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
       platform::GuestThread* creator, const platform::Regs& regs,
       const platform::FpState& fp) override;
+  platform::LocalSpace* local() override;
   void Kill() override;
 
   // A host signal for one of its threads; nothing happens when the process is gone.
@@ -161,6 +162,7 @@ class Engine : public platform::Platform {
   uint64_t guest_clock_gettime() const override { return zygote_.clock_gettime(); }
   void Shutdown() override;
   int cpus() const { return cpus_; }
+  bool patching() const { return patching_; }
   // How many guest threads are in the guest now.
   std::atomic<int> running{0};
 

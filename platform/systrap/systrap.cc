@@ -37,6 +37,9 @@ class SystrapThread final : public stub::Thread {
   platform::FpState GetFp() override;
   base::Result<void> SetFp(std::span<const uint8_t> fp) override;
   void Interrupt() override;
+  platform::LocalThread* local() override {
+    return space_->engine()->patching() ? &channel_->local : nullptr;
+  }
 
  private:
   uint8_t* base() const { return reinterpret_cast<uint8_t*>(channel_); }

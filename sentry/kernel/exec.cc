@@ -135,6 +135,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
                   ~(id_change ? static_cast<uint32_t>(abi::kPER_CLEAR_ON_SETID) : 0));
   t.set_comm(image.comm);
   t.set_creds(std::move(creds));
+  t.local_stale_.store(true, std::memory_order_relaxed);
   t.set_regs_ = image.regs;
   t.set_ = Task::Set::kRegs;
   t.restart_block = nullptr;

@@ -224,6 +224,7 @@ void Kernel::Reparent(ThreadGroup& dying, Released* out) {
     // reparent_leader().
     c->exit_signal = abi::kSIGCHLD;
     ThreadGroup* child = c.get();
+    for (Task* t : child->tasks) t->StaleLocal();
     if (heir != nullptr) {
       heir->children.push_back(c);
     } else {

@@ -17,6 +17,8 @@ struct Waiter {
   uint32_t bitset = abi::kFUTEX_BITSET_MATCH_ANY;
   Task* task = nullptr;
   bool pi = false;
+  // Of the engine's stub, which answers wakes that find nobody; null for shared futexes.
+  uint32_t* local = nullptr;
   std::atomic<bool> woken{false};
   // Where it is listed; changes with a requeue, under both buckets' locks. Null: nowhere.
   std::atomic<Bucket*> bucket{nullptr};
@@ -42,10 +44,16 @@ struct alignas(64) Bucket {
   void Unlink(Waiter* w) {
     (w->prev ? w->prev->next : head) = w->next;
     (w->next ? w->next->prev : tail) = w->prev;
-    Leave();
+    Leave(w);
   }
-  void Enter() { count.fetch_add(1, std::memory_order_seq_cst); }
-  void Leave() { count.fetch_sub(1, std::memory_order_relaxed); }
+  void Enter(Waiter* w) {
+    count.fetch_add(1, std::memory_order_seq_cst);
+    if (w->local != nullptr) __atomic_fetch_add(w->local, 1, __ATOMIC_SEQ_CST);
+  }
+  void Leave(Waiter* w) {
+    count.fetch_sub(1, std::memory_order_relaxed);
+    if (w->local != nullptr) __atomic_fetch_sub(w->local, 1, __ATOMIC_RELAXED);
+  }
 };
 
 constexpr size_t kBuckets = 256;
@@ -57,6 +65,11 @@ Bucket& BucketOf(const FutexKey& key) {
   uint64_t h = reinterpret_cast<uint64_t>(key.object.get()) / 64 + key.offset / 4;
   h *= 0x9e3779b97f4a7c15;
   return buckets[h >> 56];
+}
+
+uint32_t* LocalCount(Task& t, uint64_t addr, bool is_private) {
+  platform::LocalSpace* local = is_private ? t.mm().address_space().local() : nullptr;
+  return local == nullptr ? nullptr : &local->futex_waiters[platform::LocalSpace::BucketOf(addr)];
 }
 
 // Tasks to wake once the bucket is unlocked. The references keep their parkers alive.
@@ -137,14 +150,15 @@ base::Result<void> FutexWait(Task& t, UserAddr addr, bool is_private, uint32_t v
   w.key = TRY(GetFutexKey(t, addr, is_private));
   w.bitset = bitset;
   w.task = &t;
+  w.local = LocalCount(t, addr.value, is_private);
   t.parker().Reset();
   Bucket& b = BucketOf(w.key);
   {
     base::MutexLock lock(b.mu);
-    b.Enter();
+    b.Enter(&w);
     auto now = t.mm().Load32(addr);
     if (!now.ok() || *now != value) {
-      b.Leave();
+      b.Leave(&w);
       if (!now.ok()) return now.error();
       return abi::Errno::kEAGAIN;
     }
@@ -160,6 +174,7 @@ base::Result<uint32_t> FutexWaitMany(Task& t, std::span<const FutexWaitOne> fute
   for (size_t i = 0; i < futexes.size(); i++) {
     waiters[i].key = TRY(GetFutexKey(t, futexes[i].addr, futexes[i].is_private));
     waiters[i].task = &t;
+    waiters[i].local = LocalCount(t, futexes[i].addr.value, futexes[i].is_private);
   }
   size_t listed = 0;
   base::Result<void> result;
@@ -175,10 +190,10 @@ base::Result<uint32_t> FutexWaitMany(Task& t, std::span<const FutexWaitOne> fute
     Waiter& w = waiters[listed];
     Bucket& b = BucketOf(w.key);
     base::MutexLock lock(b.mu);
-    b.Enter();
+    b.Enter(&w);
     auto now = t.mm().Load32(futexes[listed].addr);
     if (!now.ok() || *now != futexes[listed].value) {
-      b.Leave();
+      b.Leave(&w);
       result = now.ok() ? base::Error(abi::Errno::kEAGAIN) : now.error();
       break;
     }
@@ -221,6 +236,7 @@ base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, Us
   Bucket& b1 = BucketOf(key1);
   Bucket& b2 = BucketOf(key2);
   WakeList wake;
+  uint32_t* local2 = LocalCount(t, to.value, to_private);
   std::vector<FutexKey> old_keys;  // die after the locks
   int32_t woken = 0, moved = 0;
   {
@@ -238,9 +254,10 @@ base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, Us
         } else if (key1 == key2) {
           moved++;
         } else {
-          b2.Enter();
           b1.Unlink(w);
           old_keys.push_back(std::exchange(w->key, key2));
+          w->local = local2;
+          b2.Enter(w);
           b2.Add(w);
           moved++;
         }
@@ -358,6 +375,7 @@ base::Result<void> FutexLockPi(Task& t, UserAddr addr, bool is_private, bool try
   Waiter w;
   w.key = TRY(GetFutexKey(t, addr, is_private));
   w.task = &t;
+  w.local = LocalCount(t, addr.value, is_private);
   w.pi = true;
   const uint32_t tid = Tid(t);
   Bucket& b = BucketOf(w.key);
@@ -387,7 +405,7 @@ base::Result<void> FutexLockPi(Task& t, UserAddr addr, bool is_private, bool try
       if (seen == word) break;
       word = seen;
     }
-    b.Enter();
+    b.Enter(&w);
     b.Add(&w);
     pi_waiters.fetch_add(1);
   }

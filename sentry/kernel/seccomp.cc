@@ -292,6 +292,7 @@ base::Result<void> Task::SetSeccompStrict() {
   base::MutexLock s(group_->signal_mu);
   if (seccomp_mode() == abi::kSECCOMP_MODE_FILTER) return abi::Errno::kEINVAL;
   seccomp_mode_.store(abi::kSECCOMP_MODE_STRICT);
+  StaleLocal();
   return {};
 }
 
@@ -327,6 +328,7 @@ base::Result<int32_t> Task::AddSeccompFilter(std::vector<abi::SockFilter> progra
     dropped.push_back(std::move(f));
     if (no_new_privs.load()) t->no_new_privs.store(true);
     t->seccomp_mode_.store(abi::kSECCOMP_MODE_FILTER);
+    t->StaleLocal();
   }
   return 0;
 }

@@ -88,6 +88,7 @@ base::Ref<NetNamespace> Task::net_ns() const {
 void Task::set_creds(base::Ref<const Creds> c) {
   base::MutexLock l(mu_);
   std::swap(creds_, c);
+  local_stale_.store(true, std::memory_order_relaxed);
 }
 
 void Task::set_fds(base::Ref<FdTable> f) {
@@ -187,6 +188,34 @@ base::Result<void> Task::Block(int64_t deadline_ns) {
   if (interrupted()) return base::Restart::kSys;
   if (!token) return abi::Errno::kETIMEDOUT;
   return {};
+}
+
+void Task::StaleLocal() {
+  local_stale_.store(true, std::memory_order_seq_cst);
+  if (this == current_ || !in_guest_.load(std::memory_order_seq_cst)) return;
+  base::MutexLock l(mu_);
+  if (guest_ != nullptr) guest_->Interrupt();
+}
+
+int32_t Task::ParentId() {
+  base::MutexLock l(kernel_.tree_mu);
+  return group_->parent == nullptr ? 0 : pid_ns_->IdOf(*group_->parent);
+}
+
+void Task::PublishLocal() {
+  local_stale_.store(false, std::memory_order_relaxed);
+  platform::LocalThread* local = guest_->local();
+  if (local == nullptr) return;
+  local->pid = tgid();
+  local->tid = tid();
+  local->ppid = ParentId();
+  local->uid = creds_->uid;
+  local->euid = creds_->euid;
+  local->gid = creds_->gid;
+  local->egid = creds_->egid;
+  // In a user namespace ids change with its map, which others write.
+  local->enabled = kernel_.options().hooks.enter == nullptr && seccomp_mode() == 0 &&
+                   creds_->user_ns->parent() == nullptr;
 }
 
 void Task::Interrupt() {

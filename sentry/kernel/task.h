@@ -95,6 +95,11 @@ class Task : public base::RefCounted {
   void set_fs(base::Ref<FsContext> f);
   void set_mounts(base::Ref<MountNamespace> m);
 
+  // The parent's id as this task sees it; 0: outside its namespace.
+  int32_t ParentId();
+  // What the engine's stub may answer for this task has changed. From any thread.
+  void StaleLocal();
+
   TaskVfs vfs() const;
   // "comm", at most 15 bytes.
   std::string comm() const;
@@ -228,6 +233,7 @@ class Task : public base::RefCounted {
   // Delivers io_events. True: there was nothing else to be interrupted for.
   bool OnlyIoEvents();
   void SetBlockedLocked(SignalSet mask);  // under signal_mu, by the own thread
+  void PublishLocal();
   // Sleeping and running again, for CPU time and /proc.
   void AccountSleep();
   void AccountWake();
@@ -270,6 +276,8 @@ class Task : public base::RefCounted {
   std::atomic<bool> killed_{false};  // set under signal_mu
   std::atomic<bool> exiting_{false};
   int32_t exit_status_ = 0;
+  // What the engine's stub answers must be written anew before the guest runs on.
+  std::atomic<bool> local_stale_{true};
   std::atomic<SignalSet> blocked_{0};  // written by the own thread under signal_mu
   SignalSet real_blocked_ = 0;         // under signal_mu: what sigtimedwait unblocked for its wait
   SignalSet saved_mask_ = 0;

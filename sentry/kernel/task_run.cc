@@ -25,6 +25,8 @@ void TaskRunner::Run() {
       t.in_guest_.store(false, std::memory_order_relaxed);
       continue;
     }
+    if (t.local_stale_.load(std::memory_order_seq_cst)) [[unlikely]]
+      t.PublishLocal();
     t.set_ = Task::Set::kNothing;
     platform::Stop s = t.guest_->Run();
     t.in_guest_.store(false, std::memory_order_relaxed);

@@ -7,11 +7,7 @@ namespace syscalls {
 SyscallResult sys_getpid(Task& task) { return task.tgid(); }
 SyscallResult sys_gettid(Task& task) { return task.tid(); }
 
-SyscallResult sys_getppid(Task& task) {
-  base::MutexLock l(task.kernel().tree_mu);
-  const sentry::ThreadGroup* parent = task.group().parent;
-  return parent == nullptr ? 0 : task.pid_ns()->IdOf(*parent);
-}
+SyscallResult sys_getppid(Task& task) { return task.ParentId(); }
 
 SyscallResult sys_setpgid(Task& task, int32_t pid, int32_t pgid) {
   return task.kernel().SetPgid(task, pid, pgid);

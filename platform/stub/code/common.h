@@ -14,6 +14,7 @@ enum : long {
   kSysMunmap = 11,
   kSysRtSigaction = 13,
   kSysRtSigprocmask = 14,
+  kSysSchedYield = 24,
   kSysMremap = 25,
   kSysSendto = 44,
   kSysRecvmsg = 47,

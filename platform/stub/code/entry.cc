@@ -9,6 +9,59 @@ namespace platform::stub {
 
 namespace {
 
+// x86-64 call numbers, and futex(2)'s.
+constexpr uint32_t kGetpid = 39, kGetuid = 102, kGetgid = 104, kGeteuid = 107, kGetegid = 108,
+                   kGetppid = 110, kGettid = 186, kFutex = 202;
+constexpr uint32_t kFutexWakePrivate = 1 | 128;
+// A loop that waits by yielding must not keep the processor for ever.
+constexpr uint32_t kYieldsPerHost = 16;
+
+// Calls whose answer is known here. False: the sentry's.
+bool Local(Channel* c, uint32_t nr, UContext* uc) {
+  const LocalThread& l = c->local;
+  switch (nr) {
+    case kGetpid:
+      uc->rax = static_cast<uint64_t>(l.pid);
+      return true;
+    case kGettid:
+      uc->rax = static_cast<uint64_t>(l.tid);
+      return true;
+    case kGetppid:
+      uc->rax = static_cast<uint64_t>(l.ppid);
+      return true;
+    case kGetuid:
+      uc->rax = l.uid;
+      return true;
+    case kGeteuid:
+      uc->rax = l.euid;
+      return true;
+    case kGetgid:
+      uc->rax = l.gid;
+      return true;
+    case kGetegid:
+      uc->rax = l.egid;
+      return true;
+    case kSysSchedYield:
+      if (++c->yields % kYieldsPerHost == 0) Call(kSysSchedYield);
+      uc->rax = 0;
+      return true;
+    case kFutex: {
+      uint64_t addr = uc->rdi;
+      if (static_cast<uint32_t>(uc->rsi) != kFutexWakePrivate || addr % 4 != 0 || addr >= kBase)
+        return false;
+      // The guest has changed the word already; a waiter counts itself before it looks at it.
+      __atomic_thread_fence(__ATOMIC_SEQ_CST);
+      const LocalSpace& s = Process()->local;
+      if (__atomic_load_n(&s.futex_waiters[LocalSpace::BucketOf(addr)], __ATOMIC_RELAXED) != 0)
+        return false;
+      uc->rax = 0;
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
 // 0: leave lightly; else the address of the frame to leave by.
 uint64_t StopLight(Channel* c, uint32_t stopped) {
   // The fs base as the guest left it; gs is the stub's.
@@ -23,7 +76,8 @@ uint64_t StopLight(Channel* c, uint32_t stopped) {
 }  // namespace
 
 extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
-  const UContext& uc = c->light.uc;
+  UContext& uc = c->light.uc;
+  if (c->local.enabled && Local(c, nr, &uc)) return 0;
   c->nr = nr;
   c->arg[0] = uc.rdi;
   c->arg[1] = uc.rsi;
