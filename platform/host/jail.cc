@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -124,6 +125,30 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
     return status;
   }
   return static_cast<int>(pid);
+}
+
+uint64_t ThreadsForSandbox() {
+  uint64_t most = kMaxHostThreads;
+  for (const char* path : {"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"}) {
+    long fd = Call<SYS_openat>(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) continue;
+    char text[24] = {};
+    Read(static_cast<int>(fd), text, sizeof text - 1);
+    Close(static_cast<int>(fd));
+    if (uint64_t all = strtoull(text, nullptr, 10); all != 0 && all / 2 < most) most = all / 2;
+  }
+  return most;
+}
+
+base::Status LimitThreads(uint64_t most) {
+  rlimit limit{};
+  long r = Call<SYS_prlimit64>(0, RLIMIT_NPROC, nullptr, &limit);
+  if (r == 0) {
+    limit.rlim_cur = limit.rlim_max = limit.rlim_max < most ? limit.rlim_max : most;
+    r = Call<SYS_prlimit64>(0, RLIMIT_NPROC, &limit, nullptr);
+  }
+  if (r < 0) return base::Status::Errno("limiting threads", static_cast<int>(-r));
+  return {};
 }
 
 base::StatusOr<EmptyRoot> MakeEmptyRoot(uint64_t size) {

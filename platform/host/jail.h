@@ -3,10 +3,14 @@
 //
 //   platform::stub::LocateVdso()  in the command, while /proc is in sight
 //   ForkIntoNamespaces()          in the command; the rest in the child
-//   MakeEmptyRoot()               sentry: an own tmpfs is all it sees    (the gofer: gofer/server
-//   sets its root up instead) (what still needs rights) DropRights()                  no
-//   capabilities, no_new_privs, an unprivileged id, not dumpable engine creation guest processes
-//   inherit what is left InstallFilter()               filter.h
+//   LimitThreads()                sentry
+//   MakeEmptyRoot()               an own tmpfs is all it sees (the gofer: gofer/server sets its
+//   root
+//                                 up instead)
+//   (what still needs rights)
+//   DropRights()                  no capabilities, no_new_privs, an unprivileged id, not dumpable
+//   engine creation               guest processes inherit what is left
+//   InstallFilter()               filter.h
 #pragma once
 
 #include <cstdint>
@@ -33,6 +37,18 @@ struct ForkOptions {
 // Where user namespaces are forbidden: root goes on without one; others get a sentence that says
 // what to change.
 base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options);
+
+// The host threads that a sandbox may have, its sentry's and its guests', counting what a hostile
+// guest makes in spite of the sentry: at most half of what the whole host can have. In the command,
+// since a new pid namespace sees other limits.
+constexpr uint64_t kMaxHostThreads = 32768;
+uint64_t ThreadsForSandbox();
+// In the sentry, before there are guests. Counted per id in a user namespace (without one: of all
+// sandboxes together).
+base::Status LimitThreads(uint64_t most);
+// Of those, what guest processes leave to the sentry (zygote.cc): its timers must run when a guest
+// has taken all that it can get.
+constexpr uint64_t kSpareHostThreads = 64;
 
 struct EmptyRoot {
   base::UniqueFd dir;       // the root directory of the tmpfs: SetMemoryDir()

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/rseq.h>
 
 #include <cstdio>
@@ -15,6 +16,7 @@
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
+#include "platform/host/jail.h"
 #include "platform/stub/blob.h"
 #include "platform/stub/guest_filter.h"
 #include "platform/stub/layout.h"
@@ -74,6 +76,12 @@ long ForkZygote(BootArgs* args, int code_fd) {
   __user_cap_data_struct none[2]{};
   syscall(SYS_capset, &header, none);
   prctl(PR_SET_DUMPABLE, args->ptrace ? 1 : 0);
+  rlimit threads{};
+  if (getrlimit(RLIMIT_NPROC, &threads) == 0 && threads.rlim_cur > 2 * host::kSpareHostThreads) {
+    threads.rlim_cur -= host::kSpareHostThreads;
+    threads.rlim_max = threads.rlim_cur;
+    setrlimit(RLIMIT_NPROC, &threads);
+  }
   // The kernel would write to libc's rseq area, which goes away.
   if (__rseq_size != 0) {
     syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1,

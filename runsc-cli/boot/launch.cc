@@ -81,7 +81,9 @@ Status OpenTree(const std::string& path, bool read_only, UniqueFd* out) {
   if (!*out) return Status::Errno("no access to " + path + " for the gofer", errno);
   mount_attr attr = {};
   attr.propagation = MS_PRIVATE;
-  if (read_only) attr.attr_set = MOUNT_ATTR_RDONLY;
+  // The gofer opens no devices, and with its rights over owners it could open any: read-only is no
+  // wall to those.
+  attr.attr_set = MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0);
   if (syscall(SYS_mount_setattr, out->get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
               sizeof attr) != 0) {
     return Status::Errno("mounting " + path + (read_only ? " read-only" : ""), errno);
@@ -264,6 +266,7 @@ Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer) {
   if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) a.cpu_count = CPU_COUNT(&cpus);
   struct sysinfo si;
   if (sysinfo(&si) == 0) a.memory_bytes = static_cast<uint64_t>(si.totalram) * si.mem_unit;
+  a.host_threads = host::ThreadsForSandbox();
   auto r = host::ForkIntoNamespaces({kNamespaces, host::Ids::kNobody});
   if (!r.ok()) return r.status();
   sentry_ = *r;

@@ -102,6 +102,7 @@ Status Boot::Confine() {
   }
   // While /proc is in sight: the guests' clocks run without a system call.
   platform::stub::LocateVdso();
+  RETURN_IF_ERROR(host::LimitThreads(args_.host_threads));
   auto root = host::MakeEmptyRoot(args_.memory_bytes);
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());

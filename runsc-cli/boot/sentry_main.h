@@ -29,6 +29,7 @@ struct SentryArgs {
   std::vector<GoferMountSpec> gofer_mounts;
   int cpu_count = 1;
   uint64_t memory_bytes = 0;
+  uint64_t host_threads = 0;  // how many it may have, with those of its guests
 };
 
 // Returns when the first process has ended (its status went to the command), or says why the

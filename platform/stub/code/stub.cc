@@ -20,6 +20,8 @@ constexpr uint64_t kThreadFlags =
 constexpr uint64_t kChildFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEARTID SIGCHLD
 constexpr int kSigill = 4, kSigtrap = 5, kSigbus = 7, kSigfpe = 8, kSigsegv = 11, kSigsys = 31;
 constexpr uint32_t kAuditArchX8664 = 0xc000003e;
+constexpr int kSiKernel = 0x80;
+constexpr uint32_t kUretprobe = 335;
 
 struct SigInfo {
   int32_t signo, err, code, pad;
@@ -269,8 +271,13 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
   uint64_t frame = U(uc) - U(c);
   if (c->frame != frame) c->frame = frame;
   uint32_t stopped;
-  if (slow || (sig == kSigsys && info->sys.arch == kAuditArchX8664)) {
-    c->nr = slow ? static_cast<uint32_t>(uc->rax) : static_cast<uint32_t>(info->sys.syscall);
+  // uretprobe passes every filter since Linux 6.14 (seccomp_uprobe_exception()). Its refusal is the
+  // only SIGILL that the kernel makes without an exception of the processor.
+  bool uretprobe = sig == kSigill && info->code == kSiKernel;
+  if (slow || uretprobe || (sig == kSigsys && info->sys.arch == kAuditArchX8664)) {
+    c->nr = slow        ? static_cast<uint32_t>(uc->rax)
+            : uretprobe ? kUretprobe
+                        : static_cast<uint32_t>(info->sys.syscall);
     c->arg[0] = uc->rdi;
     c->arg[1] = uc->rsi;
     c->arg[2] = uc->rdx;
@@ -284,7 +291,7 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
     // A call of another architecture (int 0x80): what a kernel without it does.
     bool foreign = sig == kSigsys;
     c->signo = foreign ? kSigsegv : sig;
-    c->code = foreign ? 0x80 : info->code;  // SI_KERNEL
+    c->code = foreign ? kSiKernel : info->code;
     c->addr = foreign ? 0 : info->addr;
     c->trapno = foreign ? 13 : uc->trapno;
     c->error = foreign ? 0x402 : uc->err;
