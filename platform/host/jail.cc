@@ -144,7 +144,8 @@ base::Status LimitThreads(uint64_t most) {
   rlimit limit{};
   long r = Call<SYS_prlimit64>(0, RLIMIT_NPROC, nullptr, &limit);
   if (r == 0) {
-    limit.rlim_cur = limit.rlim_max = limit.rlim_max < most ? limit.rlim_max : most;
+    if (limit.rlim_cur > most) limit.rlim_cur = most;
+    limit.rlim_max = limit.rlim_cur;
     r = Call<SYS_prlimit64>(0, RLIMIT_NPROC, &limit, nullptr);
   }
   if (r < 0) return base::Status::Errno("limiting threads", static_cast<int>(-r));
