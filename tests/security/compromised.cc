@@ -156,7 +156,9 @@ __attribute__((constructor)) void PrintRows() {
   if (strcmp(Mode(), "rows") != 0) return;
   int index = 0;
   for (const host::Row& row : host::kRows) {
-    printf("%d\t%u\t%s\t%s\n", index++, row.roles, row.name, row.reason);
+    // A refusal is made before the observer is asked.
+    if (row.refuse == 0) printf("%d\t%u\t%s\t%s\n", index, row.roles, row.name, row.reason);
+    index++;
   }
   exit(0);
 }

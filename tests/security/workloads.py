@@ -1,5 +1,6 @@
 """What sandboxes do, as far as it needs different host calls: the rows of host_calls.def are held against it (run.py, rows)."""
 import concurrent.futures
+import json
 import os
 import pty
 import select
@@ -34,7 +35,10 @@ for call in (lambda: os.setxattr("a", "user.x", b"1"), lambda: os.getxattr("a", 
              lambda: os.listxattr("a"), lambda: os.removexattr("a", "user.x")):
     try: call()
     except OSError: pass
-d = os.open("d", os.O_RDONLY); os.fsync(d)
+d = os.open("d", os.O_RDONLY); os.fsync(d); os.fdatasync(d)
+assert len(os.listdir("many")) == 5000
+for i in range(5000): os.stat("many/%d" % i)
+os.truncate("there", 3)
 libc.syscall(ctypes.c_long(217), d, ctypes.create_string_buffer(400), 400)
 libc.lseek(d, ctypes.c_long(0), 0)
 s = socket.socket(socket.AF_UNIX); s.bind("sock"); s.close()
@@ -83,12 +87,11 @@ t = threading.Thread(target=spin, daemon=True); t.start(); time.sleep(0.05)
 p = multiprocessing.Process(target=spin); p.start(); time.sleep(0.05); p.terminate(); p.join()
 os._exit(0)
 """
-SLEEP = "import time; print('on', flush=True); time.sleep(0.5)"
 
 
 class Runner:
     def __init__(self, moat, folder, log):
-        self.moat, self.folder, self.log, self.count = moat, folder, log, 0
+        self.moat, self.folder, self.log = moat, folder, log
 
     def command(self, *words, engine="systrap"):
         return [self.moat, "--platform=" + engine, "--debug-log", self.log, "do", *words]
@@ -108,9 +111,11 @@ class Runner:
         self.run(*flags, "--", "python3", "-c", script, engine=engine, **kw)
 
     def files(self, engine):
-        self.count += 1
         volume = os.path.join(self.folder, "volume%s" % engine)
-        os.makedirs(volume)
+        for i in range(5000):
+            os.makedirs(os.path.join(volume, "many/%d" % i))
+        with open(os.path.join(volume, "there"), "w") as f:
+            f.write("text\n")
         self.python(FILES, engine, ["--volume", volume + ":/v", "--volume", volume + ":/ro:ro"])
 
     def streams(self):
@@ -126,11 +131,22 @@ class Runner:
         os.close(write)
 
     def terminal(self):
-        # The command takes the terminal's own settings; --user's programs see Moat's.
+        self.on_terminal(self.command("--", "python3", "-c", STREAMS))
+        # A bundle may want the caller's terminal as it is.
+        config = {"ociVersion": "1.0.2", "root": {"path": "/"},
+                  "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "cwd": "/",
+                              "args": ["python3", "-c", STREAMS],
+                              "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+                  "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]}
+        with open(os.path.join(self.folder, "config.json"), "w") as f:
+            json.dump(config, f)
+        self.on_terminal([self.moat, "--debug-log", self.log, "run", "--bundle", self.folder,
+                          "moat-workload-%d" % os.getpid()])
+
+    def on_terminal(self, words):
         pid, fd = pty.fork()
         if pid == 0:
             os.environ["MOAT_COMPROMISED"] = "observe"
-            words = self.command("--", "python3", "-c", STREAMS)
             os.execv(words[0], words)
         os.write(fd, b"in\n")
         end = time.monotonic() + 30
@@ -145,27 +161,12 @@ class Runner:
         os.waitpid(pid, 0)
         os.close(fd)
 
-    def stopped(self):
-        """A sandbox that is stopped for a moment."""
-        env = dict(os.environ, MOAT_COMPROMISED="observe")
-        p = subprocess.Popen(self.command("--", "python3", "-c", SLEEP), stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
-        p.stdout.readline()
-        with open("/proc/%d/task/%d/children" % (p.pid, p.pid)) as f:
-            children = [int(c) for c in f.read().split()]
-        for s in (signal.SIGSTOP, signal.SIGCONT):
-            for c in children:
-                os.kill(c, s)
-            time.sleep(0.1)
-        p.wait(timeout=60)
-        p.stdout.close()
-
 
 def run_all(moat, folder, log, behaviour_tests):
     """Logs what the sentries and gofers of all workloads use."""
     r = Runner(moat, folder, log)
     open(log, "w").close()
-    jobs = [lambda: r.files("systrap"), lambda: r.files("ptrace"), r.streams, r.terminal, r.stopped,
+    jobs = [lambda: r.files("systrap"), lambda: r.files("ptrace"), r.streams, r.terminal,
             lambda: r.python(KERNEL), lambda: r.python(KERNEL, "ptrace")]
     tests = [os.path.join(behaviour_tests, t) for t in sorted(os.listdir(behaviour_tests))
              if t.endswith("_test")]
