@@ -4,9 +4,7 @@
 //   platform::stub::LocateVdso()  in the command, while /proc is in sight
 //   ForkIntoNamespaces()          in the command; the rest in the child
 //   LimitThreads()                sentry
-//   MakeEmptyRoot()               an own tmpfs is all it sees (the gofer: gofer/server sets its
-//   root
-//                                 up instead)
+//   MakeEmptyRoot()               an own tmpfs is all it sees (the gofer: gofer/server)
 //   (what still needs rights)
 //   DropRights()                  no capabilities, no_new_privs, an unprivileged id, not dumpable
 //   engine creation               guest processes inherit what is left

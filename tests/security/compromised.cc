@@ -2,9 +2,10 @@
 // here (--wrap), the last thing that the sentry and the gofer do before they meet anything
 // untrusted. $MOAT_COMPROMISED:
 //   attack:ROLE:ACT      the process of that role (sentry, gofer), confined, tries an act (acts.h)
-//   and ends unfiltered:ROLE:ACT  the same without the filter: what namespaces and missing rights
-//   stop alone observe              every host call of both is matched with the rows of
-//   host_calls.def; the first use of each row is logged rows                 prints the rows
+//   unfiltered:ROLE:ACT  the same without the filter: what namespaces and rights stop alone
+//   observe              every host call of both is matched with the rows of host_calls.def; the
+//                        first use of each row is logged
+//   rows                 prints the rows
 // Says what happens in the log (--debug-log).
 #include <errno.h>
 #include <linux/filter.h>
