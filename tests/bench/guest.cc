@@ -67,7 +67,7 @@ GUEST_CODE(call_back, R"(
 void RunGuest(std::span<const uint8_t> code, uint64_t count) {
   guest_code = code;
   guest_count = count;
-  auto platform = platform::systrap::Create();
+  auto platform = platform::systrap::Create({});
   CHECK(platform.ok());
   const sentry::SyscallTable& table = syscalls::LinuxTable();
   std::vector<sentry::SyscallFn> fn(table.fn.begin(), table.fn.end());
