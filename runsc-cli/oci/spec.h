@@ -26,7 +26,7 @@ struct RlimitSpec {
 struct Settings {
   std::string platform = "systrap";
   std::string overlay = "memory";  // memory, none
-  bool no_patch = false;  // leave system call sites as they are
+  bool no_patch = false;           // leave system call sites as they are
   bool strace = false;
   bool debug = false;
   std::string debug_log;  // file; strace and debug lines go there instead of standard error
