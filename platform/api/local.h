@@ -1,6 +1,6 @@
 // What an engine's stub may answer without the sentry ("local service"). The memory is shared with
-// the guest, which can write all of it: the sentry only writes (futex_waiters: adds and subtracts),
-// and believes nothing that it says.
+// the guest, which can write all of it: the sentry believes nothing that it says. What a guest does
+// to itself with it, it could do by system calls, or harms nobody else.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,11 @@ struct LocalThread {
   uint32_t enabled;  // 0: every call goes to the sentry (it is traced, or filtered)
   int32_t pid, tid, ppid;
   uint32_t uid, euid, gid, egid;
+  // The signal mask: the guest thread changes it while it runs, the sentry while it is stopped.
+  // Who sends a signal sets pending and then looks at the mask; the guest side changes the mask and
+  // then looks at pending, and leaves the call to the sentry if it is set.
+  uint32_t pending;
+  uint64_t blocked;
 };
 
 // One address space.

@@ -204,7 +204,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
 
   // Attributes.
   c.set_comm(t.comm());
-  c.blocked_.store(t.has_saved_mask_ ? t.saved_mask_ : t.blocked());
+  c.blocked_ = t.has_saved_mask_ ? t.saved_mask_ : t.blocked();
   if ((f & (abi::kCLONE_VM | abi::kCLONE_VFORK)) != abi::kCLONE_VM) c.altstack = t.altstack;
   c.no_new_privs.store(t.no_new_privs.load());
   c.timer_slack.store(t.timer_slack.load());

@@ -114,6 +114,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
   image.mm->limits.data.store(g.limits.Get(abi::kRLIMIT_DATA).cur);
   image.mm->limits.stack.store(g.limits.Get(abi::kRLIMIT_STACK).cur);
   image.mm->limits.memlock.store(g.limits.Get(abi::kRLIMIT_MEMLOCK).cur);
+  t.DetachLocal();
   {
     base::MutexLock l(t.mu_);
     t.retired_mm_ = std::exchange(t.mm_, std::move(image.mm));
@@ -135,7 +136,6 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
                   ~(id_change ? static_cast<uint32_t>(abi::kPER_CLEAR_ON_SETID) : 0));
   t.set_comm(image.comm);
   t.set_creds(std::move(creds));
-  t.local_stale_.store(true, std::memory_order_relaxed);
   t.set_regs_ = image.regs;
   t.set_ = Task::Set::kRegs;
   t.restart_block = nullptr;

@@ -56,6 +56,7 @@ void Kernel::ExitTask(Task& t) {
   base::Ref<FsContext> fs;
   base::Ref<MountNamespace> mounts;
   std::unique_ptr<platform::GuestThread> guest;
+  t.DetachLocal();
   {
     base::MutexLock l(t.mu_);
     mm = std::move(t.mm_);

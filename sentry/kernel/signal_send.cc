@@ -113,6 +113,8 @@ base::Result<void> SignalOps::Send(ThreadGroup& g, Task* task, const abi::SigInf
   } else {
     pending.Queue(info);
   }
+  // Before the masks are looked at: see platform::LocalThread.
+  for (Task* x : g.tasks) x->SetLocalPending(true);
   g.signal_queue.Wake(abi::kEPOLLIN);
   Complete(g, task, sig);
   return {};
@@ -232,7 +234,7 @@ void Task::ForceSignal(const abi::SigInfo& info) {
   if (blocked || a.handler == abi::kSIG_IGN || sig == abi::kSIGKILL) {
     a.handler = abi::kSIG_DFL;
     g.handlers->Set(sig, a);
-    blocked_.store(this->blocked() & ~SignalBit(sig), std::memory_order_relaxed);
+    StoreBlocked(this->blocked() & ~SignalBit(sig));
   }
   if (a.handler == abi::kSIG_DFL) g.unkillable.store(false, std::memory_order_relaxed);
   (void)SignalOps::Send(g, this, info, true);
@@ -243,14 +245,16 @@ void Task::ForceSignal(const abi::SigInfo& info) {
 void Task::SetBlockedLocked(SignalSet mask) NO_THREAD_SAFETY_ANALYSIS {
   ThreadGroup& g = *group_;
   SignalSet newly = mask & ~blocked();
-  blocked_.store(mask, std::memory_order_relaxed);
+  StoreBlocked(mask);
   if (newly != 0 && g.tasks.size() > 1) SignalOps::Retarget(g, *this, newly);
   if (SignalOps::HasPending(g, *this)) interrupt_.store(true, std::memory_order_release);
+  SetLocalPending((pending.pending() | g.pending.pending()) != 0);
 }
 
 void Task::SetBlocked(SignalSet mask) {
   mask &= ~kUnblockable;
-  if (mask == blocked()) return;
+  const platform::LocalThread* local = local_.load(std::memory_order_relaxed);
+  if (mask == blocked() && (local == nullptr || local->pending == 0)) return;
   base::MutexLock l(group_->signal_mu);
   SetBlockedLocked(mask);
 }
@@ -293,7 +297,7 @@ base::Result<abi::SigInfo> Task::WaitSignal(SignalSet set, int64_t deadline_ns) 
     // Between the look and the lock one may have come.
     if (((pending.pending() | g.pending.pending()) & set) == 0) {
       real_blocked_ = blocked();
-      blocked_.store(real_blocked_ & ~set, std::memory_order_relaxed);
+      StoreBlocked(real_blocked_ & ~set);
     }
   }
   base::Result<void> slept;

@@ -206,6 +206,16 @@ void Task::PublishLocal() {
   local_stale_.store(false, std::memory_order_relaxed);
   platform::LocalThread* local = guest_->local();
   if (local == nullptr) return;
+  ThreadGroup& g = *group_;
+  {
+    base::MutexLock l(g.signal_mu);
+    if (local_.load(std::memory_order_relaxed) != local) {
+      SignalSet mask = blocked();
+      local->blocked = mask;
+      local_.store(local, std::memory_order_release);
+    }
+    SetLocalPending((pending.pending() | g.pending.pending()) != 0);
+  }
   local->pid = tgid();
   local->tid = tid();
   local->ppid = ParentId();
@@ -216,6 +226,27 @@ void Task::PublishLocal() {
   // In a user namespace ids change with its map, which others write.
   local->enabled = kernel_.options().hooks.enter == nullptr && seccomp_mode() == 0 &&
                    creds_->user_ns->parent() == nullptr;
+}
+
+void Task::DetachLocal() {
+  base::MutexLock l(group_->signal_mu);
+  blocked_ = blocked();
+  local_.store(nullptr, std::memory_order_relaxed);
+  local_stale_.store(true, std::memory_order_relaxed);
+}
+
+void Task::StoreBlocked(SignalSet mask) {
+  platform::LocalThread* l = local_.load(std::memory_order_relaxed);
+  if (l != nullptr) {
+    __atomic_store_n(&l->blocked, mask, __ATOMIC_RELAXED);
+  } else {
+    blocked_ = mask;
+  }
+}
+
+void Task::SetLocalPending(bool pending) {
+  platform::LocalThread* l = local_.load(std::memory_order_relaxed);
+  if (l != nullptr) __atomic_store_n(&l->pending, pending, __ATOMIC_SEQ_CST);
 }
 
 void Task::Interrupt() {

@@ -149,7 +149,11 @@ class Task : public base::RefCounted {
   // --- signals ---
   // Under group().signal_mu.
   PendingSignals pending;
-  SignalSet blocked() const { return blocked_.load(std::memory_order_relaxed); }
+  // Others call with signal_mu.
+  SignalSet blocked() const {
+    const platform::LocalThread* l = local_.load(std::memory_order_relaxed);
+    return l == nullptr ? blocked_ : __atomic_load_n(&l->blocked, __ATOMIC_RELAXED) & ~kUnblockable;
+  }
   // Own thread: sets the mask and re-evaluates what is pending.
   void SetBlocked(SignalSet mask);
   // sigsuspend, ppoll, pselect, epoll_pwait: the mask until the call ends; the old one returns
@@ -234,6 +238,10 @@ class Task : public base::RefCounted {
   bool OnlyIoEvents();
   void SetBlockedLocked(SignalSet mask);  // under signal_mu, by the own thread
   void PublishLocal();
+  // Before guest_ goes: its memory holds the mask.
+  void DetachLocal();
+  void StoreBlocked(SignalSet mask);   // under signal_mu, by the own thread
+  void SetLocalPending(bool pending);  // under signal_mu
   // Sleeping and running again, for CPU time and /proc.
   void AccountSleep();
   void AccountWake();
@@ -278,8 +286,11 @@ class Task : public base::RefCounted {
   int32_t exit_status_ = 0;
   // What the engine's stub answers must be written anew before the guest runs on.
   std::atomic<bool> local_stale_{true};
-  std::atomic<SignalSet> blocked_{0};  // written by the own thread under signal_mu
-  SignalSet real_blocked_ = 0;         // under signal_mu: what sigtimedwait unblocked for its wait
+  // Where the mask is while the engine's stub may change it. Written by the own thread under
+  // signal_mu.
+  std::atomic<platform::LocalThread*> local_{nullptr};
+  SignalSet blocked_ = 0;       // without local_. Written by the own thread under signal_mu.
+  SignalSet real_blocked_ = 0;  // under signal_mu: what sigtimedwait unblocked for its wait
   SignalSet saved_mask_ = 0;
   bool has_saved_mask_ = false;
   bool stop_counted_ = false;  // under signal_mu: still counts in stop_remaining

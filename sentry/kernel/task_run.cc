@@ -174,6 +174,7 @@ bool TaskRunner::NextSignal(abi::SigInfo* info, abi::SigAction* action) {
       } else if (notify == 0) {
         *info = t.pending.DequeueSynchronous(t.blocked());
         if (info->signo == 0) *info = SignalOps::Dequeue(g, t, t.blocked());
+        t.SetLocalPending((t.pending.pending() | g.pending.pending()) != 0);
       }
     }
     if (notify != 0) {

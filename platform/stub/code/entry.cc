@@ -10,16 +10,58 @@ namespace platform::stub {
 namespace {
 
 // x86-64 call numbers, and futex(2)'s.
-constexpr uint32_t kGetpid = 39, kGetuid = 102, kGetgid = 104, kGeteuid = 107, kGetegid = 108,
-                   kGetppid = 110, kGettid = 186, kFutex = 202;
+constexpr uint32_t kRtSigprocmask = 14, kGetpid = 39, kGetuid = 102, kGetgid = 104, kGeteuid = 107,
+                   kGetegid = 108, kGetppid = 110, kGettid = 186, kFutex = 202;
 constexpr uint32_t kFutexWakePrivate = 1 | 128;
 // A loop that waits by yielding must not keep the processor for ever.
 constexpr uint32_t kYieldsPerHost = 16;
 
+// Guest memory may not be there: then the handler has these return 0.
+extern "C" __attribute__((visibility("hidden"))) uint64_t StubCopyWord(uint64_t to, uint64_t from);
+
+constexpr uint64_t kUnblockable = 1 << 8 | 1 << 18;  // SIGKILL, SIGSTOP
+
+// rt_sigprocmask(how, set, oldset, 8).
+bool SetMask(LocalThread* l, UContext* uc) {
+  uint64_t how = uc->rdi, set = uc->rsi, old_set = uc->rdx;
+  if (uc->r10 != 8 || set >= kBase || old_set >= kBase || l->pending != 0) return false;
+  uint64_t old = l->blocked, mask = old;
+  if (set != 0) {
+    uint64_t arg;
+    if (!StubCopyWord(U(&arg), set)) return false;
+    arg &= ~kUnblockable;
+    switch (static_cast<uint32_t>(how)) {
+      case 0:  // SIG_BLOCK
+        mask |= arg;
+        break;
+      case 1:  // SIG_UNBLOCK
+        mask &= ~arg;
+        break;
+      case 2:  // SIG_SETMASK
+        mask = arg;
+        break;
+      default:
+        return false;
+    }
+  }
+  if (old_set != 0 && !StubCopyWord(old_set, U(&old))) return false;
+  if (mask != old) {
+    __atomic_store_n(&l->blocked, mask, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&l->pending, __ATOMIC_SEQ_CST) != 0) {
+      l->blocked = old;
+      return false;
+    }
+  }
+  uc->rax = 0;
+  return true;
+}
+
 // Calls whose answer is known here. False: the sentry's.
 bool Local(Channel* c, uint32_t nr, UContext* uc) {
-  const LocalThread& l = c->local;
+  LocalThread& l = c->local;
   switch (nr) {
+    case kRtSigprocmask:
+      return SetMask(&l, uc);
     case kGetpid:
       uc->rax = static_cast<uint64_t>(l.pid);
       return true;
@@ -223,6 +265,18 @@ StubSlow:
   .balign 8
 slots:
   .quad 0x7fffc1000000
+
+  .balign 16
+  .globl StubCopyWord
+StubCopyWord:
+  mov (%rsi), %rax
+  mov %rax, (%rdi)
+  mov $1, %eax
+  ret
+  .globl StubCopyWordFailed
+StubCopyWordFailed:
+  xor %eax, %eax
+  ret
 
   .balign 16
   .globl StubHandlerEntry

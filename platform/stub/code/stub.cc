@@ -198,7 +198,7 @@ uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
 namespace {
 
 extern "C" __attribute__((visibility("hidden"))) const uint8_t StubLeave[], StubLeaveEnd[],
-    StubSlow[];
+    StubSlow[], StubCopyWord[], StubCopyWordFailed[];
 
 constexpr uint64_t kArithmeticFlags = 0x8d5;  // OF SF ZF AF PF CF
 
@@ -239,6 +239,11 @@ bool Inside(Channel* c, int sig, UContext* uc) {
   if (sig == kInterruptSignal) {
     c->light.interrupted = 1;
     if (rip >= U(StubLeave) && rip < U(StubLeaveEnd)) uc->rip = U(StubLeave);
+    return true;
+  }
+  if ((sig == kSigsegv || sig == kSigbus) && rip >= U(StubCopyWord) &&
+      rip < U(StubCopyWordFailed)) {
+    uc->rip = U(StubCopyWordFailed);
     return true;
   }
   // A step within what is one instruction to the guest.

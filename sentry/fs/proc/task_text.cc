@@ -85,8 +85,8 @@ SignalFacts Signals(Task& t) {
     f.pending = t.pending.pending();
     f.shared = g.pending.pending();
     f.queued = t.pending.queued() + g.pending.queued();
+    f.blocked = t.blocked();
   }
-  f.blocked = t.blocked();
   base::Ref<SignalHandlers> h = g.handlers;
   for (int s = 1; h && s <= 64; s++) {
     uint64_t handler = h->Get(s).handler;
