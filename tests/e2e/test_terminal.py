@@ -94,6 +94,8 @@ class OnATerminal(Case):
             t.line("top -d 1")
             t.wait(lambda s: "PID" in s and "top" in s)
             t.keys("q")
+            # What is typed before top has put the terminal back is thrown away.
+            t.wait(lambda s: s.rstrip().endswith("$"))
             t.line("echo left-$?")
             t.wait("left-0")
 

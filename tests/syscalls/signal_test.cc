@@ -715,6 +715,45 @@ TEST_F(Signal, ProcessSignalGoesToAThreadThatTakesIt) {
   t.join();
 }
 
+TEST_F(Signal, MaskChangesWhileSignalsCome) {
+  COVERS("rt_sigprocmask", "tgkill");
+  static std::atomic<int> handled;
+  static std::atomic<bool> masked, wrong;
+  handled = 0;
+  masked = wrong = false;
+  struct sigaction sa {};
+  sa.sa_handler = [](int) {
+    if (masked) wrong = true;
+    handled++;
+  };
+  ASSERT_OK(sigaction(SIGUSR1, &sa, nullptr));
+  std::atomic<long> tid{0};
+  std::atomic<bool> stop{false};
+  std::thread t([&] {
+    tid = syscall(SYS_gettid);
+    sigset_t s = Set({SIGUSR1}), old;
+    while (!stop) {
+      pthread_sigmask(SIG_BLOCK, &s, nullptr);
+      masked = true;
+      masked = false;
+      pthread_sigmask(SIG_UNBLOCK, &s, &old);
+      if (!sigismember(&old, SIGUSR1)) wrong = true;
+    }
+  });
+  ASSERT_TRUE(WaitUntil([&] { return tid != 0; }));
+  int sent = 0;
+  for (; sent < 1000 && !wrong; sent++) {
+    EXPECT_OK(syscall(SYS_tgkill, getpid(), tid.load(), SIGUSR1));
+    // Each one arrives, at the latest when the mask lets it.
+    if (!WaitUntil([&] { return handled == sent + 1; })) break;
+  }
+  EXPECT_EQ(sent, 1000);
+  EXPECT_EQ(handled.load(), sent);
+  EXPECT_FALSE(wrong);
+  stop = true;
+  t.join();
+}
+
 TEST_F(Signal, InterruptsASpinningThread) {
   COVERS("kill", "rt_sigaction");
   static volatile sig_atomic_t hit;
