@@ -238,7 +238,7 @@ void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
     }
     CodeRange range = std::move(it->second);
     it = code_.erase(it);
-    auto keep = [&](uint64_t low, uint64_t high) {
+    auto keep = [&](uint64_t low, uint64_t high) REQUIRES_LOCK(mu_) {
       if (low >= high) return;
       CodeRange part{high, range.file, range.offset + (low - start), {}};
       for (auto& c : range.copies) {

@@ -60,7 +60,7 @@ Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
   size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);
   const std::string group = colon == std::string::npos ? "" : text.substr(colon + 1);
-  *home = "/";
+  home->assign(1, '/');
   std::string name = user;
   bool found = false;
   uint32_t number = 0;

@@ -138,7 +138,7 @@ class File : public base::RefCounted {
 
   // The shared position of seekable files; read, write, lseek and getdents hold the lock across the
   // operation (FMODE_ATOMIC_POS).
-  base::Mutex<base::LockClass::kFile> pos_mu;
+  base::Mutex<base::LockClass::kPosition> pos_mu;
   uint64_t pos GUARDED_BY(pos_mu) = 0;
 
   // O_ASYNC means something: changes on wait_queue() are signalled (it has an f_op->fasync).

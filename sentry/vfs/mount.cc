@@ -29,7 +29,7 @@ MountNamespace::MountNamespace(base::Ref<Superblock> root_sb, base::Ref<Inode> r
   base::Ref<Mount> m =
       NewMount(std::move(root_sb), base::MakeRef<Dentry>(nullptr, "", std::move(root_inode)), flags,
                std::move(source));
-  base::MutexLock l(mu_);
+  // Without the lock: nobody else has it yet, and Clone() holds its original's.
   root_ = m;
   mounts_.push_back(std::move(m));
 }

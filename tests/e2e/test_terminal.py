@@ -67,7 +67,8 @@ class OnATerminal(Case):
         with self.bash() as t:
             t.line("stty size")
             t.wait("24 80")
-            t.line("trap 'echo changed; stty size' WINCH")
+            t.line("trap 'echo changed; stty size' WINCH; echo set-$?")
+            t.wait("set-0")
             t.resize(100, 30)
             t.line("")
             t.wait(lambda s: "changed" in s and "30 100" in s)

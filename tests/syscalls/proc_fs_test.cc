@@ -1,11 +1,13 @@
 // /proc: what programs read there.
 #include <dirent.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -219,6 +221,20 @@ TEST(ProcFs, FdInfo) {
   Fd e(eventfd(7, 0));
   m = Fields(ReadFile("/proc/self/fdinfo/" + std::to_string(e.get())));
   EXPECT_EQ(Words(m["eventfd-count"]), (std::vector<std::string>{"7"}));
+  Fd epoll(epoll_create1(0));
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = 5}};
+  EXPECT_RET(epoll_ctl(epoll, EPOLL_CTL_ADD, e, &event), 0);
+  m = Fields(ReadFile("/proc/self/fdinfo/" + std::to_string(epoll.get())));
+  EXPECT_EQ(atoi(m["tfd"].c_str()), e.get());
+  Fd timer(timerfd_create(CLOCK_MONOTONIC, 0));
+  m = Fields(ReadFile("/proc/self/fdinfo/" + std::to_string(timer.get())));
+  EXPECT_EQ(m["clockid"], "1");
+  // One that is about itself.
+  Fd own(open(("/proc/self/fdinfo/" + std::to_string(e.get())).c_str(), O_RDONLY));
+  EXPECT_RET(dup2(own, e), e.get());
+  char text[256] = {};
+  EXPECT_GT(read(own, text, sizeof text - 1), 0);
+  EXPECT_EQ(Fields(text)["pos"], "0");
 }
 
 TEST(ProcFs, StatusFields) {

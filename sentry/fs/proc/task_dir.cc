@@ -171,17 +171,18 @@ class FdDir final : public SynthDir {
   }
 
  private:
+  // As seq_show() of fs/proc/fd.c, without the lock: the reader holds that of its own file, which
+  // may be this one.
+  static uint64_t PositionOf(const File& f) NO_THREAD_SAFETY_ANALYSIS {
+    return __atomic_load_n(&f.pos, __ATOMIC_RELAXED);
+  }
   static Text Info(Task& t, int32_t fd) {
     base::Ref<FdTable> fds = t.fds_ref();
     if (!fds) return abi::Errno::kENOENT;
     base::Result<base::Ref<File>> r = fds->GetAny(fd);
     if (!r.ok()) return abi::Errno::kENOENT;
     File& f = **r;
-    uint64_t pos;
-    {
-      base::MutexLock lock(f.pos_mu);
-      pos = f.pos;
-    }
+    const uint64_t pos = PositionOf(f);
     base::Result<bool> cloexec = fds->cloexec(fd);
     uint32_t flags = f.flags() | (cloexec.ok() && *cloexec ? abi::kO_CLOEXEC : 0);
     std::string text = Format("pos:\t%lu\nflags:\t0%o\nmnt_id:\t%lu\nino:\t%lu\n", pos, flags,
