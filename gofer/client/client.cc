@@ -38,7 +38,8 @@ class SCOPED_CAPABILITY Client::Call {
 
   wire::Writer& out() { return out_; }
   wire::Reader& in() { return in_; }
-  base::UniqueFd& fd() { return fd_; }
+  base::UniqueFd& fd() { return fds_[0]; }
+  std::span<base::UniqueFd> fds() { return {fds_, n_fds_}; }
 
   // Sends and waits for the answer; the answer's error, if it is one.
   base::Result<void> Send() NO_THREAD_SAFETY_ANALYSIS {
@@ -50,33 +51,32 @@ class SCOPED_CAPABILITY Client::Call {
       r = host::SendWithFds(c_.socket_.get(), c_.buffer_.get(), out_.size(), {}, 0);
     } while (r == -EINTR);
     if (r < 0) return Die("send", r);
-    size_t n_fds = 0;
     do {
-      r = host::RecvWithFds(c_.socket_.get(), c_.buffer_.get(), wire::kMaxMessage, {&fd_, 1},
-                            &n_fds, 0);
+      r = host::RecvWithFds(c_.socket_.get(), c_.buffer_.get(), wire::kMaxMessage, fds_, &n_fds_,
+                            0);
     } while (r == -EINTR);
     if (r <= 0) return Die("receive", r);
     in_ = wire::Reader({c_.buffer_.get(), static_cast<size_t>(r)});
     auto header = in_.Get<wire::ReplyHeader>();
-    if (!in_.ok() || header.id != id_ || header.fds != n_fds || header.error < 0) {
+    if (!in_.ok() || header.id != id_ || header.fds != n_fds_ || header.error < 0) {
       return Die("reply", -EPROTO);
     }
     if (header.error != 0) {
-      if (in_.left() != 0 || n_fds != 0) return Die("reply", -EPROTO);
+      if (in_.left() != 0 || n_fds_ != 0) return Die("reply", -EPROTO);
       return host::HostToGuest(header.error);
     }
     return {};
   }
   // EIO unless the reply was read exactly and well.
-  base::Result<void> Finish(bool well = true) {
-    if (!well || !in_.Done()) return Die("reply", -EPROTO);
+  base::Result<void> Finish(bool well = true, size_t most_fds = 1) {
+    if (!well || !in_.Done() || n_fds_ > most_fds) return Die("reply", -EPROTO);
     return {};
   }
 
  private:
   base::Result<void> Die(const char* what, long error) {
     if (!c_.dead_.exchange(true)) LOG_WARNING("gofer: %s: %ld; the mounts are lost", what, error);
-    fd_.reset();
+    for (base::UniqueFd& fd : fds()) fd.reset();
     return abi::Errno::kEIO;
   }
 
@@ -85,7 +85,8 @@ class SCOPED_CAPABILITY Client::Call {
   uint32_t id_;
   wire::Writer out_;
   wire::Reader in_{{}};
-  base::UniqueFd fd_;
+  base::UniqueFd fds_[wire::kMaxDescriptors];
+  size_t n_fds_ = 0;
 };
 
 Client::Client(base::UniqueFd socket)
@@ -271,25 +272,71 @@ base::Result<std::string> Client::Readlink(Target target) {
   return link;
 }
 
-bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out) {
-  auto head = in.Get<wire::ReaddirHead>();
-  if (!in.ok() || head.count > in.left() / sizeof(wire::DirEntry) || head.end > 1) return false;
-  out->end = head.end != 0;
-  // A batch that neither ends nor goes on would be asked for again for ever.
-  if (head.count == 0 && !out->end) return false;
-  out->entries.reserve(head.count);
-  for (uint32_t i = 0; i < head.count; i++) {
+namespace {
+
+bool DecodeEntries(wire::Reader& in, uint32_t count, std::vector<DirectoryEntry>* out) {
+  if (!in.ok() || count > in.left() / sizeof(wire::DirEntry)) return false;
+  out->reserve(count);
+  for (uint32_t i = 0; i < count; i++) {
     auto e = in.Get<wire::DirEntry>();
     std::string_view name = in.String(wire::kMaxName);
     if (!in.ok() || name.empty() || name.find('/') != name.npos || name.find('\0') != name.npos) {
       return false;
     }
-    out->entries.push_back({.name = std::string(name),
-                            .cookie = e.cookie,
-                            .type = static_cast<uint8_t>(e.type),
-                            .attr = e.attr});
+    out->push_back({.name = std::string(name),
+                    .cookie = e.cookie,
+                    .type = static_cast<uint8_t>(e.type),
+                    .attr = e.attr});
   }
-  return in.ok();
+  return true;
+}
+
+}  // namespace
+
+bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out) {
+  auto head = in.Get<wire::ReaddirHead>();
+  if (!in.ok() || head.end > 1) return false;
+  out->end = head.end != 0;
+  // A batch that neither ends nor goes on would be asked for again for ever.
+  if (head.count == 0 && !out->end) return false;
+  return DecodeEntries(in, head.count, &out->entries);
+}
+
+bool DecodeList(wire::Reader& in, size_t names, size_t most, std::vector<ListedDirectory>* out) {
+  auto count = in.Get<uint32_t>();
+  if (!in.ok() || count > most) return false;
+  out->reserve(count);
+  for (uint32_t i = 0; i < count; i++) {
+    auto head = in.Get<wire::Listed>();
+    const bool asked = head.in == wire::kRequested;
+    if (!in.ok() || (!asked && head.in >= i) ||
+        head.index >= (asked ? names : (*out)[head.in].entries.size())) {
+      return false;
+    }
+    out->push_back({.in = head.in, .index = head.index, .entries = {}});
+    if (!DecodeEntries(in, head.entries, &out->back().entries)) return false;
+  }
+  return true;
+}
+
+bool DecodeOpenMany(wire::Reader& in, size_t names, std::span<base::UniqueFd> fds,
+                    std::vector<OpenedFile>* out) {
+  auto count = in.Get<uint32_t>();
+  if (!in.ok() || count != names) return false;
+  size_t used = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    auto e = in.Get<wire::OpenedFile>();
+    if (!in.ok() || e.error < 0 || (e.error == 0 && used == fds.size())) return false;
+    OpenedFile& f = out->emplace_back();
+    f.dev = e.dev;
+    f.ino = e.ino;
+    if (e.error != 0) {
+      f.error = host::HostToGuest(e.error);
+    } else {
+      f.fd = std::move(fds[used++]);
+    }
+  }
+  return used == fds.size();
 }
 
 base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, size_t max_bytes) {
@@ -302,6 +349,40 @@ base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, 
   bool well = DecodeReaddir(call.in(), &batch);
   TRY(call.Finish(well));
   return batch;
+}
+
+base::Result<std::vector<ListedDirectory>> Client::List(wire::NodeId dir,
+                                                        std::span<const std::string_view> names,
+                                                        size_t most) {
+  Call call(*this, wire::Op::kList);
+  call.out().Put(dir);
+  call.out().Put(static_cast<uint32_t>(most));
+  call.out().Put(static_cast<uint32_t>(names.size()));
+  for (std::string_view n : names) call.out().String(n);
+  TRY(call.Send());
+  std::vector<ListedDirectory> listed;
+  bool well = DecodeList(call.in(), names.size(), most, &listed);
+  TRY(call.Finish(well));
+  return listed;
+}
+
+base::Result<std::vector<OpenedFile>> Client::OpenMany(wire::NodeId dir,
+                                                       std::span<const OpenGroup> groups) {
+  Call call(*this, wire::Op::kOpenMany);
+  call.out().Put(dir);
+  call.out().Put(static_cast<uint32_t>(groups.size()));
+  size_t names = 0;
+  for (const OpenGroup& g : groups) {
+    call.out().String(g.directory);
+    call.out().Put(static_cast<uint32_t>(g.names.size()));
+    for (std::string_view n : g.names) call.out().String(n);
+    names += g.names.size();
+  }
+  TRY(call.Send());
+  std::vector<OpenedFile> opened;
+  bool well = DecodeOpenMany(call.in(), names, call.fds(), &opened);
+  TRY(call.Finish(well, wire::kMaxDescriptors));
+  return opened;
 }
 
 base::Result<wire::Statfs> Client::Statfs(wire::NodeId node) {

@@ -59,6 +59,25 @@ struct DirectoryBatch {
   bool end = false;
 };
 
+// A whole directory out of List's answer.
+struct ListedDirectory {
+  uint32_t in;     // entry `index` of the in-th directory of the answer; wire::kRequested: the
+  uint32_t index;  // index-th name of the request
+  std::vector<DirectoryEntry> entries;
+};
+
+// Files of one directory, for OpenMany; an empty name: of the node itself.
+struct OpenGroup {
+  std::string_view directory;
+  std::vector<std::string_view> names;
+};
+
+struct OpenedFile {
+  base::Error error = abi::Errno::kOk;
+  uint64_t dev = 0, ino = 0;
+  base::UniqueFd fd;
+};
+
 class Client : public base::RefCounted {
  public:
   explicit Client(base::UniqueFd socket);
@@ -88,6 +107,14 @@ class Client : public base::RefCounted {
   base::Result<std::string> Readlink(Target target);
   base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie,
                                        size_t max_bytes = wire::kMaxMessage);
+  // Subdirectories of dir by name, with what is below them as far as it fits, at most `most`
+  // (wire::kMaxListed). Names of directories that are too large don't appear.
+  base::Result<std::vector<ListedDirectory>> List(wire::NodeId dir,
+                                                  std::span<const std::string_view> names,
+                                                  size_t most);
+  // At most wire::kMaxDescriptors files, opened for reading; as many answers, in that order.
+  base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId dir,
+                                                 std::span<const OpenGroup> groups);
   base::Result<wire::Statfs> Statfs(wire::NodeId node);
   base::Result<void> Fsync(Target target, bool data_only);
   base::Result<void> SyncFs(wire::NodeId node);
@@ -105,6 +132,11 @@ class Client : public base::RefCounted {
   // Sends what has been forgotten so far.
   void SendForgets();
 
+  // Sent so far that had an answer.
+  uint32_t requests() EXCLUDES_LOCK(mu_) {
+    base::MutexLock lock(mu_);
+    return next_id_ - 1;
+  }
   bool dead() const { return dead_.load(std::memory_order_relaxed); }
 
  private:
@@ -124,5 +156,9 @@ class Client : public base::RefCounted {
 // Decoders of reply bodies, apart for tests and fuzzing: false if the body is not one.
 bool DecodeWalk(wire::Reader& in, size_t names, WalkResult* out);
 bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out);
+bool DecodeList(wire::Reader& in, size_t names, size_t most, std::vector<ListedDirectory>* out);
+// fds: those that came with the message.
+bool DecodeOpenMany(wire::Reader& in, size_t names, std::span<base::UniqueFd> fds,
+                    std::vector<OpenedFile>* out);
 
 }  // namespace gofer

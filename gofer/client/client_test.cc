@@ -255,6 +255,62 @@ TEST_F(ClientTest, ReaddirWithAttributes) {
   EXPECT_EQ(rest->entries[0].name, first->entries[2].name);
 }
 
+TEST_F(ClientTest, ListsTrees) {
+  for (const char* d : {"a", "a/b", "a/b/c", "big", "e"}) mkdir((dir_ / d).c_str(), 0755);
+  WriteFile(dir_ / "a/f", "hello");
+  WriteFile(dir_ / "a/b/g", "hi");
+  for (int i = 0; i < 700; i++) WriteFile(dir_ / ("big/" + std::to_string(i)), "");
+  Start();
+  std::string_view names[] = {"a", "none", "big", "e"};
+  auto listed = client_->List(root_, names, 10);
+  ASSERT_TRUE(listed.ok());
+  // Depth first; what is missing or too large is left out, and so is what comes behind.
+  ASSERT_EQ(listed->size(), 3u);
+  EXPECT_EQ((*listed)[0].in, wire::kRequested);
+  EXPECT_EQ((*listed)[0].index, 0u);
+  ASSERT_EQ((*listed)[0].entries.size(), 2u);
+  EXPECT_EQ((*listed)[1].in, 0u);
+  EXPECT_EQ((*listed)[0].entries[(*listed)[1].index].name, "b");
+  ASSERT_EQ((*listed)[1].entries.size(), 2u);
+  EXPECT_EQ((*listed)[2].in, 1u);
+  EXPECT_TRUE((*listed)[2].entries.empty());
+  for (const DirectoryEntry& e : (*listed)[1].entries) {
+    if (e.name == "g") {
+      EXPECT_EQ(e.attr.size, 2u);
+    }
+  }
+  listed = client_->List(root_, {names, 1}, 1);
+  ASSERT_TRUE(listed.ok());
+  EXPECT_EQ(listed->size(), 1u);
+}
+
+TEST_F(ClientTest, OpensMany) {
+  mkdir((dir_ / "a").c_str(), 0755);
+  for (const char* f : {"f", "g", "a/h"}) WriteFile(dir_ / f, f);
+  EXPECT_EQ(symlink("f", (dir_ / "l").c_str()), 0);
+  EXPECT_EQ(symlink("a", (dir_ / "la").c_str()), 0);
+  Start(true);
+  const OpenGroup groups[] = {
+      {"", {"f", "l", "none", "g"}}, {"a", {"h"}}, {"la", {"h"}}, {"none", {"h"}}};
+  auto opened = client_->OpenMany(root_, groups);
+  ASSERT_TRUE(opened.ok());
+  ASSERT_EQ(opened->size(), 7u);
+  const abi::Errno errors[] = {abi::Errno::kOk,    abi::Errno::kELOOP, abi::Errno::kENOENT,
+                               abi::Errno::kOk,    abi::Errno::kOk,    abi::Errno::kEAGAIN,
+                               abi::Errno::kEAGAIN};
+  const char* texts[] = {"f", "", "", "g", "a/h", "", ""};
+  for (size_t i = 0; i < 7; i++) {
+    OpenedFile& f = (*opened)[i];
+    EXPECT_EQ(f.error, base::Error(errors[i])) << i;
+    ASSERT_EQ(f.fd.valid(), errors[i] == abi::Errno::kOk);
+    if (!f.fd.valid()) continue;
+    char text[8] = {};
+    EXPECT_GT(pread(f.fd.get(), text, sizeof(text), 0), 0);
+    EXPECT_STREQ(text, texts[i]);
+    EXPECT_LT(write(f.fd.get(), "x", 1), 0);
+  }
+}
+
 TEST_F(ClientTest, SetattrAndTimes) {
   WriteFile(dir_ / "f", "hello");
   Start();

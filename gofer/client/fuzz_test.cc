@@ -20,6 +20,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (e.name.empty() || e.name.find('/') != e.name.npos) abort();
     }
   }
+  gofer::wire::Reader list({data + 1, size - 1});
+  std::vector<gofer::ListedDirectory> listed;
+  if (gofer::DecodeList(list, data[0] % 8, 1 + data[0] / 8, &listed)) {
+    for (const auto& d : listed) {
+      if (d.in != gofer::wire::kRequested &&
+          (d.in >= listed.size() || d.index >= listed[d.in].entries.size())) {
+        abort();
+      }
+    }
+  }
+  gofer::wire::Reader open({data + 1, size - 1});
+  base::UniqueFd fds[2];
+  std::vector<gofer::OpenedFile> opened;
+  if (gofer::DecodeOpenMany(open, data[0] / 2, {fds, data[0] % 3u}, &opened) &&
+      opened.size() != data[0] / 2) {
+    abort();
+  }
   return 0;
 }
 
@@ -42,7 +59,27 @@ TEST(Fuzz, DamagedReplies) {
     uint8_t buffer[2048];
     buffer[0] = random() % 5;
     wire::Writer w({buffer + 1, sizeof(buffer) - 1});
-    if (random() % 2 == 0) {
+    const unsigned kind = random() % 4;
+    if (kind == 0) {
+      auto count = static_cast<uint32_t>(random() % 5);
+      w.Put(count);
+      for (uint32_t k = 0; k < count; k++) {
+        const auto n = static_cast<uint32_t>(random() % 4);
+        w.Put(wire::Listed{.in = k == 0 ? wire::kRequested : static_cast<uint32_t>(random() % k),
+                           .index = 0,
+                           .entries = n});
+        for (uint32_t i = 0; i < n; i++) {
+          w.Put(wire::DirEntry{});
+          w.String("name");
+        }
+      }
+    } else if (kind == 1) {
+      const uint32_t count = buffer[0] / 2;
+      w.Put(count);
+      for (uint32_t k = 0; k < count; k++) {
+        w.Put(wire::OpenedFile{.error = static_cast<int32_t>(random() % 2)});
+      }
+    } else if (kind == 2) {
       auto count = static_cast<uint32_t>(random() % 5);
       w.Put(wire::WalkReplyHead{.count = count, .stop = static_cast<uint32_t>(random() % 6)});
       for (uint32_t k = 0; k < count; k++) w.Put(wire::WalkEntry{});

@@ -49,7 +49,7 @@ int Server::Own(const At& at, uint32_t uid, uint32_t gid, uint32_t mode, wire::A
   return 0;
 }
 
-int Server::Setattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Setattr(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   int resolved = ReadTarget(in, &at);
   auto args = in.Get<wire::SetattrArgs>();
@@ -105,7 +105,7 @@ int Server::Setattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Create(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
+int Server::Create(wire::Reader& in, wire::Writer& out, Fds* donated) {
   At at;
   int resolved = ReadChild(in, &at, true);
   auto args = in.Get<wire::CreateArgs>();
@@ -123,7 +123,9 @@ int Server::Create(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
   wire::CreateReply reply = {};
   int r = OpenAt(at.fd, at.name, O_CREAT | O_EXCL | access | O_NONBLOCK, args.mode);
   if (r == -EEXIST && (args.flags & wire::kOpenExclusive) == 0) {
-    if (r = OpenRegular(at, args.flags, &reply.attr, fd); r < 0) return r;
+    base::UniqueFd file;
+    if (r = OpenRegular(at, args.flags, &reply.attr, &file); r < 0) return r;
+    donated->push_back(std::move(file));
     out.Put(reply);
     return 0;
   }
@@ -136,12 +138,12 @@ int Server::Create(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
     return r;
   }
   reply.created = 1;
-  *fd = std::move(opened);
+  donated->push_back(std::move(opened));
   out.Put(reply);
   return 0;
 }
 
-int Server::Mkdir(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Mkdir(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   int resolved = ReadChild(in, &at, true);
   auto args = in.Get<wire::OwnerMode>();
@@ -168,7 +170,7 @@ int Server::Mkdir(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Symlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Symlink(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   int resolved = ReadChild(in, &at, true);
   auto args = in.Get<wire::OwnerMode>();
@@ -188,7 +190,7 @@ int Server::Symlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Link(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Link(wire::Reader& in, wire::Writer& out, Fds*) {
   At from, to;
   int resolved = ReadTarget(in, &from);
   if (!in.ok()) return -EPROTO;
@@ -206,7 +208,7 @@ int Server::Link(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Mknod(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Mknod(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   int resolved = ReadChild(in, &at, true);
   auto args = in.Get<wire::OwnerMode>();
@@ -252,7 +254,7 @@ wire::NodeId Server::AfterRemoval(const At& at, bool pin, Leaving* leaving) {
   return node == nullptr ? wire::kNoNode : node->id;
 }
 
-int Server::Unlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Unlink(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   int resolved = ReadChild(in, &at, true);
   auto flags = in.Get<uint32_t>();
@@ -271,7 +273,7 @@ int Server::Unlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Rename(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Rename(wire::Reader& in, wire::Writer& out, Fds*) {
   At from, to;
   int r1 = ReadChild(in, &from, true);
   if (!in.ok()) return -EPROTO;

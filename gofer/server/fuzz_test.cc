@@ -66,7 +66,7 @@ class Generator {
   void Append(std::vector<uint8_t>* input) {
     uint8_t buffer[1024];
     wire::Writer w(buffer);
-    auto op = static_cast<wire::Op>(1 + Below(23));
+    auto op = static_cast<wire::Op>(1 + Below(25));
     w.Put(wire::RequestHeader{.op = static_cast<uint32_t>(op), .id = Below(9)});
     Body(op, w);
     if (Below(6) == 0) buffer[Below(w.size())] ^= 1u << Below(8);
@@ -174,6 +174,26 @@ class Generator {
       }
       case wire::Op::kFlush:
         return;
+      case wire::Op::kList: {
+        Node(w);
+        uint32_t n = 1 + Below(3);
+        w.Put(n + Below(4));
+        w.Put(n);
+        while (n-- > 0) Name(w);
+        return;
+      }
+      case wire::Op::kOpenMany: {
+        Node(w);
+        uint32_t groups = 1 + Below(3);
+        w.Put(groups);
+        while (groups-- > 0) {
+          Below(2) == 0 ? w.String("") : Name(w);
+          uint32_t n = 1 + Below(3);
+          w.Put(n);
+          while (n-- > 0) Name(w);
+        }
+        return;
+      }
     }
   }
 

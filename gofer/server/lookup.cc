@@ -1,4 +1,4 @@
-// Handlers that find and read: walk, attributes, open, links, directories.
+// Handlers that find and read: walk, attributes, open, links.
 #include <fcntl.h>
 #include <linux/stat.h>
 #include <sys/stat.h>
@@ -10,26 +10,9 @@
 
 #include "gofer/server/attr.h"
 #include "gofer/server/server.h"
-#include "gofer/server/stream.h"
 #include "platform/host/file_calls.h"
 
 namespace gofer {
-
-namespace {
-
-constexpr size_t kMaxStreams = 4;
-constexpr size_t kDirentBuffer = 32 << 10;
-
-// linux_dirent64, getdents64(2): the name follows.
-struct Dirent64 {
-  uint64_t ino;
-  uint64_t off;
-  uint16_t reclen;
-  uint8_t type;
-};
-constexpr size_t kDirentName = 19;
-
-}  // namespace
 
 int Server::OpenAt(int dir, const char* name, int flags, uint32_t mode) {
   int r = host::OpenBeneath(dir, name, flags, mode);
@@ -80,7 +63,7 @@ int Server::Step(Node* dir, int dir_fd, const char* name, bool expect_directory,
   return 0;
 }
 
-int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
+int Server::Walk(wire::Reader& in, wire::Writer& out, Fds* donated) {
   Node* dir;
   if (int r = ReadNode(in, &dir); r < 0) return r;
   auto flags = in.Get<uint32_t>();
@@ -135,9 +118,11 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
       at.node = dir;
       std::memcpy(at.name, name, sizeof(name));
       wire::Attr opened;
+      base::UniqueFd file;
       // What can't be opened was found all the same.
-      if (OpenRegular(at, wire::kOpenRead, &opened, donated) == 0) {
-        if (opened.dev != entry.attr.dev || opened.ino != entry.attr.ino) donated->reset();
+      if (OpenRegular(at, wire::kOpenRead, &opened, &file) == 0 && opened.dev == entry.attr.dev &&
+          opened.ino == entry.attr.ino) {
+        donated->push_back(std::move(file));
       }
     }
     out.Put(entry);
@@ -159,7 +144,7 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* donated) {
   return 0;
 }
 
-int Server::Getattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Getattr(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   if (int r = ReadTarget(in, &at); r < 0) return r;
   if (!in.Done()) return in.Fail(), -EPROTO;
@@ -195,7 +180,7 @@ int Server::OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::Un
   return 0;
 }
 
-int Server::Open(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
+int Server::Open(wire::Reader& in, wire::Writer& out, Fds* donated) {
   At at;
   int resolved = ReadTarget(in, &at);
   auto flags = in.Get<uint32_t>();
@@ -206,12 +191,64 @@ int Server::Open(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd) {
   }
   if (resolved < 0) return resolved;
   wire::Attr attr;
-  if (int r = OpenRegular(at, flags, &attr, fd); r < 0) return r;
+  base::UniqueFd file;
+  if (int r = OpenRegular(at, flags, &attr, &file); r < 0) return r;
+  donated->push_back(std::move(file));
   out.Put(attr);
   return 0;
 }
 
-int Server::Readlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::OpenMany(wire::Reader& in, wire::Writer& out, Fds* donated) {
+  Node* node;
+  if (int r = ReadNode(in, &node); r < 0) return r;
+  auto groups = in.Get<uint32_t>();
+  // The whole message is checked before anything is done.
+  wire::Reader todo = in;
+  char name[wire::kMaxName + 1];
+  uint32_t total = 0;
+  for (uint32_t g = 0; g < groups; g++) {
+    if (int r = ReadDirectoryName(in, name); r < 0) return r;
+    auto n = in.Get<uint32_t>();
+    if (n == 0 || n > wire::kMaxDescriptors - total) return in.Fail(), -EPROTO;
+    total += n;
+    for (uint32_t i = 0; i < n; i++) {
+      if (int r = ReadName(in, name); r < 0) return r;
+    }
+  }
+  if (!in.Done() || total == 0) return in.Fail(), -EPROTO;
+  if (!node->directory) return -ENOTDIR;
+  int top = nodes_.Fd(node);
+  if (top < 0) return top;
+  out.Put(total);
+  At at;
+  at.node = node;
+  for (uint32_t g = 0; g < groups; g++) {
+    (void)ReadDirectoryName(todo, name);
+    base::UniqueFd dir;
+    at.fd = top;
+    if (name[0] != 0) {
+      at.fd = OpenAt(top, name, O_PATH | O_DIRECTORY, 0);
+      if (at.fd >= 0) dir.reset(at.fd);
+    }
+    for (auto n = todo.Get<uint32_t>(); n > 0; n--) {
+      (void)ReadName(todo, at.name);
+      wire::OpenedFile result = {};
+      wire::Attr attr;
+      base::UniqueFd file;
+      int r = at.fd < 0 ? -EAGAIN : OpenRegular(at, wire::kOpenRead, &attr, &file);
+      result.error = -r;
+      if (r == 0) {
+        result.dev = attr.dev;
+        result.ino = attr.ino;
+        donated->push_back(std::move(file));
+      }
+      out.Put(result);
+    }
+  }
+  return 0;
+}
+
+int Server::Readlink(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   if (int r = ReadTarget(in, &at); r < 0) return r;
   if (!in.Done()) return in.Fail(), -EPROTO;
@@ -224,101 +261,7 @@ int Server::Readlink(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-Server::Stream* Server::StreamFor(Node* node, uint64_t cookie, int* error) {
-  auto it = std::find_if(streams_.begin(), streams_.end(),
-                         [&](const auto& s) { return s->id == node->id && s->cookie == cookie; });
-  if (it != streams_.end()) {
-    std::rotate(it, it + 1, streams_.end());
-    return streams_.back().get();
-  }
-  int dir = nodes_.Fd(node);
-  if (dir < 0) return *error = dir, nullptr;
-  int fd = OpenAt(dir, ".", O_RDONLY | O_DIRECTORY, 0);
-  if (fd < 0) return *error = fd, nullptr;
-  auto s = std::make_unique<Stream>();
-  s->id = node->id;
-  s->fd.reset(fd);
-  s->cookie = cookie;
-  if (cookie != 0) {
-    if (int64_t r = host::Lseek(fd, static_cast<int64_t>(cookie), SEEK_SET); r < 0) {
-      return *error = static_cast<int>(r), nullptr;
-    }
-  }
-  if (streams_.size() == kMaxStreams) streams_.erase(streams_.begin());
-  streams_.push_back(std::move(s));
-  return streams_.back().get();
-}
-
-int Server::Readdir(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
-  Node* node;
-  if (int r = ReadNode(in, &node); r < 0) return r;
-  auto cookie = in.Get<uint64_t>();
-  size_t max = in.Get<uint32_t>();
-  constexpr size_t kLargest = sizeof(wire::DirEntry) + sizeof(uint16_t) + wire::kMaxName;
-  if (!in.Done() || max < kLargest) return in.Fail(), -EPROTO;
-  if (!node->directory) return -ENOTDIR;
-  if (cookie > INT64_MAX) return -EINVAL;
-  int error = 0;
-  Stream* s = StreamFor(node, cookie, &error);
-  if (s == nullptr) return error;
-
-  size_t head_at = out.size();
-  wire::ReaddirHead head = {};
-  out.Put(head);
-  max = std::min(max, out.left());
-  size_t start = out.size();
-  dirents_.resize(kDirentBuffer);
-  bool full = false;
-  while (!full) {
-    int64_t n = host::Getdents64(s->fd.get(), dirents_.data(), dirents_.size());
-    if (n < 0 && head.count == 0) {
-      streams_.pop_back();
-      return static_cast<int>(n);
-    }
-    if (n <= 0) {
-      head.end = n == 0;
-      break;
-    }
-    for (int64_t pos = 0; pos < n;) {
-      Dirent64 d;
-      std::memcpy(&d, dirents_.data() + pos, sizeof(d));
-      const char* name = dirents_.data() + pos + kDirentName;
-      pos += d.reclen;
-      size_t length = std::strlen(name);
-      bool dots = length <= 2 && name[0] == '.' && (length == 1 || name[1] == '.');
-      if (!dots && length <= wire::kMaxName) {
-        if (max - (out.size() - start) < sizeof(wire::DirEntry) + sizeof(uint16_t) + length) {
-          full = true;
-          break;
-        }
-        wire::DirEntry e = {.cookie = d.off, .type = d.type, .reserved = 0, .attr = {}};
-        struct statx st;
-        int r = host::Statx(s->fd.get(), name, &st);
-        if (r == 0) {
-          AttrOf(st, &e.attr);
-        } else {
-          e.attr.ino = d.ino;
-        }
-        if (r != -ENOENT) {  // else it was removed just now
-          out.Put(e);
-          out.String({name, length});
-          head.count++;
-        }
-      }
-      s->cookie = d.off;
-    }
-    if (full) {
-      // What was read but not sent is read again next time.
-      int64_t r = host::Lseek(s->fd.get(), static_cast<int64_t>(s->cookie), SEEK_SET);
-      if (r < 0) s->cookie = UINT64_MAX;
-    }
-  }
-  if (head.end != 0) streams_.pop_back();
-  out.Patch(head_at, head);
-  return 0;
-}
-
-int Server::Statfs(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Statfs(wire::Reader& in, wire::Writer& out, Fds*) {
   Node* node;
   if (int r = ReadNode(in, &node); r < 0) return r;
   if (!in.Done()) return in.Fail(), -EPROTO;
@@ -364,7 +307,7 @@ int Server::OpenPlain(const At& at, base::UniqueFd* fd) {
   return 0;
 }
 
-int Server::Fsync(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::Fsync(wire::Reader& in, wire::Writer&, Fds*) {
   At at;
   int resolved = ReadTarget(in, &at);
   auto data_only = in.Get<uint32_t>();
@@ -376,7 +319,7 @@ int Server::Fsync(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
                                          : host::Fsync(opened.get()));
 }
 
-int Server::SyncFs(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::SyncFs(wire::Reader& in, wire::Writer&, Fds*) {
   Node* node;
   if (int r = ReadNode(in, &node); r < 0) return r;
   if (!in.Done()) return in.Fail(), -EPROTO;

@@ -68,6 +68,10 @@ Server::Handler Server::HandlerOf(uint32_t op) {
       return &Server::Forget;
     case wire::Op::kFlush:
       return &Server::Flush;
+    case wire::Op::kList:
+      return &Server::List;
+    case wire::Op::kOpenMany:
+      return &Server::OpenMany;
   }
   return nullptr;
 }
@@ -80,8 +84,8 @@ bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buf
   if (handler == nullptr) return false;
   wire::Writer out(out_buffer);
   out.Put(wire::ReplyHeader{.id = header.id, .error = 0, .fds = 0, .reserved = 0});
-  base::UniqueFd fd;
-  int r = (this->*handler)(in, out, &fd);
+  Fds fds;
+  int r = (this->*handler)(in, out, &fds);
   if (!in.ok()) return false;
   if (header.op == static_cast<uint32_t>(wire::Op::kForget)) {
     reply->size = 0;
@@ -90,12 +94,14 @@ bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buf
   if (r == 0 && !out.ok()) r = -EMSGSIZE;
   if (r < 0) {
     out.Rewind(sizeof(wire::ReplyHeader));
-    fd.reset();
+    fds.clear();
   }
-  out.Patch(0, wire::ReplyHeader{
-                   .id = header.id, .error = -r, .fds = fd.valid() ? 1u : 0u, .reserved = 0});
+  out.Patch(
+      0,
+      wire::ReplyHeader{
+          .id = header.id, .error = -r, .fds = static_cast<uint32_t>(fds.size()), .reserved = 0});
   reply->size = out.size();
-  reply->fd = std::move(fd);
+  reply->fds = std::move(fds);
   return true;
 }
 
@@ -112,9 +118,15 @@ int Server::ReadNode(wire::Reader& in, Node** node) {
 }
 
 int Server::ReadName(wire::Reader& in, char (&name)[wire::kMaxName + 1]) {
+  if (int r = ReadDirectoryName(in, name); r < 0) return r;
+  if (name[0] == 0) return in.Fail(), -EPROTO;
+  return 0;
+}
+
+int Server::ReadDirectoryName(wire::Reader& in, char (&name)[wire::kMaxName + 1]) {
   std::string_view s = in.String(wire::kMaxName);
   // The sentry resolves "." and ".." itself; a name is always one component of a directory.
-  if (s.empty() || s == "." || s == ".." || s.find('/') != s.npos || s.find('\0') != s.npos) {
+  if (s == "." || s == ".." || s.find('/') != s.npos || s.find('\0') != s.npos) {
     in.Fail();
     return -EPROTO;
   }
@@ -168,7 +180,7 @@ int Server::ReadChild(wire::Reader& in, At* at, bool change) {
   return 0;
 }
 
-int Server::Attach(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::Attach(wire::Reader& in, wire::Writer& out, Fds*) {
   auto id = in.Get<uint32_t>();
   if (!in.Done()) return in.Fail(), -EPROTO;
   auto mount = std::find_if(mounts_.begin(), mounts_.end(),
@@ -193,7 +205,7 @@ int Server::Attach(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Forget(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::Forget(wire::Reader& in, wire::Writer&, Fds*) {
   auto n = in.Get<uint32_t>();
   if (!in.ok() || n > wire::kMaxForget || in.left() != n * sizeof(wire::ForgetEntry)) {
     return in.Fail(), -EPROTO;
@@ -207,7 +219,7 @@ int Server::Forget(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
   return 0;
 }
 
-int Server::Flush(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::Flush(wire::Reader& in, wire::Writer&, Fds*) {
   if (!in.Done()) return in.Fail(), -EPROTO;
   return 0;
 }
@@ -245,10 +257,11 @@ int ServerMain(ServerOptions options) {
       return 1;
     }
     if (reply.size == 0) continue;
-    int fd = reply.fd.get();
+    int fds[wire::kMaxDescriptors];
+    for (size_t i = 0; i < reply.fds.size(); i++) fds[i] = reply.fds[i].get();
     do {
-      n = host::SendWithFds(options.socket.get(), out.get(), reply.size,
-                            std::span<const int>(&fd, reply.fd.valid() ? 1 : 0), 0);
+      n = host::SendWithFds(options.socket.get(), out.get(), reply.size, {fds, reply.fds.size()},
+                            0);
     } while (n == -EINTR);
     if (n < 0) return n == -EPIPE || n == -ECONNRESET ? 0 : 1;
   }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "gofer/server/nodes.h"
 #include "gofer/wire/messages.h"
 #include "platform/base/fd.h"
@@ -36,9 +37,10 @@ class Server {
   Server(std::vector<ServedMount> mounts, size_t max_fds, size_t max_nodes);
   ~Server();
 
+  using Fds = absl::InlinedVector<base::UniqueFd, 1>;
   struct Reply {
     size_t size = 0;  // 0: no reply is due
-    base::UniqueFd fd;
+    Fds fds;
   };
   // Handles one message; the reply goes to out (of wire::kMaxMessage bytes). False: malformed, the
   // connection must be closed.
@@ -54,41 +56,45 @@ class Server {
     Node* node = nullptr;
   };
   struct Stream;
+  struct Lister;
   // Each handler reads its body from in, writes the reply's to out and returns 0 or -errno. A body
   // that doesn't parse is marked by in.Fail(); nothing may have been done then.
-  using Handler = int (Server::*)(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
+  using Handler = int (Server::*)(wire::Reader& in, wire::Writer& out, Fds* fds);
   static Handler HandlerOf(uint32_t op);
 
   // The checks that every handler starts with; each returns 0 or -errno.
   int ReadNode(wire::Reader& in, Node** node);
   int ReadName(wire::Reader& in, char (&name)[wire::kMaxName + 1]);
+  int ReadDirectoryName(wire::Reader& in, char (&name)[wire::kMaxName + 1]);  // "": the node itself
   int ReadTarget(wire::Reader& in, At* at);
   int ReadChild(wire::Reader& in, At* at, bool change);
   int Resolve(Node* node, At* at);
 
-  int Attach(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Walk(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Getattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Setattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Open(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Create(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Mkdir(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Symlink(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Link(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Mknod(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Unlink(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Rename(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Readlink(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Readdir(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Statfs(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Fsync(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int SyncFs(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int GetXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int SetXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int ListXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int RemoveXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Forget(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
-  int Flush(wire::Reader& in, wire::Writer& out, base::UniqueFd* fd);
+  int Attach(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Walk(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Getattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Setattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Open(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Create(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Mkdir(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Symlink(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Link(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Mknod(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Unlink(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Rename(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Readlink(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Readdir(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int List(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int OpenMany(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Statfs(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Fsync(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int SyncFs(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int GetXattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int SetXattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int ListXattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int RemoveXattr(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Forget(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Flush(wire::Reader& in, wire::Writer& out, Fds* fds);
 
   // host::OpenBeneath that makes room when the process is out of descriptors.
   int OpenAt(int dir, const char* name, int flags, uint32_t mode);

@@ -29,7 +29,7 @@ int ReadXattrName(wire::Reader& in, bool change, std::string* name) {
 
 }  // namespace
 
-int Server::GetXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::GetXattr(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   std::string name;
   if (int r = ReadTarget(in, &at); r < 0) return r;
@@ -49,7 +49,7 @@ int Server::GetXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::SetXattr(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::SetXattr(wire::Reader& in, wire::Writer&, Fds*) {
   At at;
   std::string name;
   if (int r = ReadTarget(in, &at); r < 0) return r;
@@ -65,7 +65,7 @@ int Server::SetXattr(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
                          static_cast<int>(flags));
 }
 
-int Server::ListXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
+int Server::ListXattr(wire::Reader& in, wire::Writer& out, Fds*) {
   At at;
   if (int r = ReadTarget(in, &at); r < 0) return r;
   if (!in.Done()) return in.Fail(), -EPROTO;
@@ -88,7 +88,7 @@ int Server::ListXattr(wire::Reader& in, wire::Writer& out, base::UniqueFd*) {
   return 0;
 }
 
-int Server::RemoveXattr(wire::Reader& in, wire::Writer&, base::UniqueFd*) {
+int Server::RemoveXattr(wire::Reader& in, wire::Writer&, Fds*) {
   At at;
   std::string name;
   if (int r = ReadTarget(in, &at); r < 0) return r;

@@ -20,6 +20,8 @@ inline constexpr size_t kMaxName = 255;         // NAME_MAX
 inline constexpr size_t kMaxLinkTarget = 4095;  // PATH_MAX without the NUL
 inline constexpr size_t kMaxWalkNames = 64;
 inline constexpr size_t kMaxForget = 1024;
+inline constexpr size_t kMaxListed = 128;        // directories in one reply
+inline constexpr size_t kMaxDescriptors = 32;    // donated with one reply
 inline constexpr size_t kMaxXattrName = 255;     // XATTR_NAME_MAX
 inline constexpr size_t kMaxXattrValue = 65536;  // XATTR_SIZE_MAX, XATTR_LIST_MAX
 
@@ -58,6 +60,11 @@ enum class Op : uint32_t {
   kRemoveXattr = 21,  // target, name                               -> nothing
   kForget = 22,       // u32 n, n ForgetEntry                       -> no reply at all
   kFlush = 23,  // nothing                                    -> nothing; after all earlier messages
+  kList = 24,   // node, u32 max directories, u32 n, n names  -> u32 count, (Listed, (DirEntry,
+                // String name)[entries])[count]
+  kOpenMany =
+      25,  // node, u32 groups, (String directory, u32 n, n names)[groups]
+           //                                            -> u32 n, OpenedFile[n]; descriptors
 };
 
 struct RequestHeader {
@@ -68,7 +75,7 @@ struct RequestHeader {
 struct ReplyHeader {
   uint32_t id;
   int32_t error;      // 0 or a positive Linux errno; then nothing follows
-  uint32_t fds;       // descriptors that ride with this message: 0 or 1
+  uint32_t fds;       // descriptors that ride with this message, at most kMaxDescriptors
   uint32_t reserved;  // 0
 };
 
@@ -198,6 +205,26 @@ struct DirEntry {
   Attr attr;
 };
 
+// A whole directory. kList: those named, in this order, each followed by the directories below it,
+// depth first, for as long as they fit into the message and their number. One that is left out, for
+// whatever reason, is to be asked for by itself.
+struct Listed {
+  uint32_t in;     // the entry is this one of an earlier directory of the reply; kRequested: a name
+  uint32_t index;  // of the entry there, or of the name in the request
+  uint32_t entries;
+  uint32_t reserved;
+};
+inline constexpr uint32_t kRequested = UINT32_MAX;
+
+// kOpenMany: files opened for reading, in directories of the node ("": the node itself); at most
+// kMaxDescriptors. error as kOpen has it, or EAGAIN if the directory could not be had.
+struct OpenedFile {
+  int32_t error;  // 0: a descriptor comes with it
+  uint32_t reserved;
+  uint64_t dev;
+  uint64_t ino;
+};
+
 struct Statfs {
   uint64_t type;
   uint64_t bsize;
@@ -220,6 +247,6 @@ static_assert(WireType<RequestHeader> && WireType<ReplyHeader> && WireType<Attac
 static_assert(WireType<WalkReplyHead> && WireType<WalkEntry> && WireType<SetattrArgs>);
 static_assert(WireType<CreateArgs> && WireType<CreateReply> && WireType<OwnerMode>);
 static_assert(WireType<ReaddirHead> && WireType<DirEntry> && WireType<Statfs>);
-static_assert(WireType<ForgetEntry>);
+static_assert(WireType<ForgetEntry> && WireType<Listed> && WireType<OpenedFile>);
 
 }  // namespace gofer::wire

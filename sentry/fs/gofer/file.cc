@@ -38,6 +38,16 @@ base::Result<base::Ref<BackingFile>> GoferInode::Backing(Access access, bool tru
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
   if (base::Ref<BackingFile> file = present(); file && !truncate) return file;
+  if (sb.immutable() && access != Access::kWrite) {
+    base::Result<base::UniqueFd> fd = sb.OpenAhead(*this);
+    if (fd.ok()) {
+      auto file = base::MakeRef<BackingFile>(std::move(*fd), false, stable());
+      base::MutexLock fds(fd_mu_);
+      read_only_ = file;
+      return file;
+    }
+    if (!fd.is(abi::Errno::kEAGAIN)) return fd.error();
+  }
   gofer::Target target = TRY(TargetLocked());
   bool write = access == Access::kWrite;
   uint32_t flags = wire::kOpenRead;
@@ -318,13 +328,32 @@ base::Result<void> GoferDirFile::ReadMore() {
   GoferInode& dir = gofer_inode();
   GoferSuperblock& sb = dir.gsb();
   base::MutexLock tree(sb.mu);
+  auto add = [&](std::string name, const wire::Attr& a, uint32_t type) {
+    if (a.mode != 0) type = (a.mode & abi::kS_IFMT) >> 12;
+    entries_.push_back(
+        {std::move(name), a.mode != 0 ? sb.InoFor(a) : a.ino, static_cast<uint8_t>(type)});
+  };
+  GoferListing* listing = nullptr;
+  if (sb.immutable() && cookie_ == 0) {
+    listing = sb.FindListing(dir.number());
+    if (listing == nullptr || !listing->complete) {
+      TRY(sb.FetchListing(dir, true));
+      listing = sb.FindListing(dir.number());
+    }
+    if (listing != nullptr && listing->complete) {
+      entries_.reserve(listing->entries().size());
+      for (const GoferListing::Entry& e : listing->entries()) add(e.name, e.attr, e.type);
+      end_ = true;
+      return {};
+    }
+    listing = nullptr;
+  }
   base::Ref<GoferNode> node = TRY(dir.NodeLocked());
   gofer::DirectoryBatch batch = TRY(sb.client().Readdir(node->id(), cookie_));
-  GoferSuperblock::Listing* listing = nullptr;
   if (!sb.shared()) {
-    listing = sb.FindListing(node->id());
+    listing = sb.FindListing(dir.number());
     if (cookie_ == 0 && (listing == nullptr || !listing->complete)) {
-      listing = sb.NewListing(node->id());
+      listing = sb.NewListing(dir.number());
       listing_serial_ = listing->serial;
     } else if (listing != nullptr && listing->serial != listing_serial_) {
       listing = nullptr;
@@ -333,10 +362,8 @@ base::Result<void> GoferDirFile::ReadMore() {
   entries_.reserve(entries_.size() + batch.entries.size());
   for (gofer::DirectoryEntry& e : batch.entries) {
     cookie_ = e.cookie;
-    if (listing != nullptr && !sb.AddToListing(node->id(), e)) listing = nullptr;
-    uint32_t type = e.attr.mode != 0 ? (e.attr.mode & abi::kS_IFMT) >> 12 : e.type;
-    uint64_t ino = e.attr.mode != 0 ? sb.InoFor(e.attr) : e.attr.ino;
-    entries_.push_back({std::move(e.name), ino, static_cast<uint8_t>(type)});
+    add(e.name, e.attr, e.type);
+    if (listing != nullptr && !sb.AddToListing(dir.number(), std::move(e))) listing = nullptr;
   }
   end_ = batch.end;
   if (listing != nullptr && end_) listing->complete = true;

@@ -322,6 +322,61 @@ TEST_F(GoferFsTest, ReadOnly) {
   EXPECT_EQ(Read(*Open(f, abi::kO_RDONLY), 0, 9), "1");
 }
 
+TEST_F(GoferFsTest, TreeInFewMessages) {
+  constexpr int kDirs = 60, kFiles = 8;
+  mkdir((dir_ / "links").c_str(), 0755);
+  for (int d = 0; d < kDirs; d++) {
+    const std::string dir = "d" + std::to_string(d);
+    mkdir((dir_ / dir).c_str(), 0755);
+    mkdir((dir_ / (dir + "/sub")).c_str(), 0755);
+    for (int i = 0; i < kFiles; i++) {
+      const std::string f = dir + (i % 2 == 0 ? "/" : "/sub/") + std::to_string(i);
+      WriteFile(dir_ / f, f);
+      // What has two names is known as well.
+      const std::string twin = "links/" + std::to_string(d) + "." + std::to_string(i);
+      EXPECT_EQ(link((dir_ / f).c_str(), (dir_ / twin).c_str()), 0);
+    }
+  }
+  mkdir((dir_ / "large").c_str(), 0755);
+  for (int i = 0; i < 900; i++) WriteFile(dir_ / ("large/" + std::to_string(i)), "");
+  Start(false, true);
+  const uint32_t before = client_->requests();
+  std::map<std::string, std::string> found;
+  size_t dirs = 0;
+  auto walk = [&](auto& self, const base::Ref<Inode>& dir, const std::string& at) -> void {
+    Names names;
+    ASSERT_TRUE(Open(dir, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(names).ok());
+    dirs++;
+    EXPECT_TRUE(dir->Lookup(creds_, "none").is(abi::Errno::kENOENT));
+    for (const std::string& n : names.names) {
+      if (n == "." || n == "..") continue;
+      base::Ref<Inode> i = Lookup(dir, n);
+      if (names.types[n] == abi::kDT_DIR) {
+        self(self, i, at + n + "/");
+      } else {
+        EXPECT_EQ(i->Getattr()->nlink, at == "large/" ? 1u : 2u);
+        found[at + n] = Read(*Open(i, abi::kO_RDONLY), 0, 100);
+      }
+    }
+  };
+  walk(walk, root_, "");
+  EXPECT_EQ(dirs, 3 + 2u * kDirs);
+  EXPECT_EQ(found.size(), 900 + 2u * kDirs * kFiles);
+  EXPECT_EQ(found["d7/sub/3"], "d7/sub/3");
+  EXPECT_EQ(found["links/8.2"], "d8/2");
+  // Of 1860 files and 123 directories.
+  EXPECT_LT(client_->requests() - before, 250u);
+  // All of it again, without a question but for the descriptors.
+  const uint32_t again = client_->requests();
+  found.clear();
+  walk(walk, root_, "");
+  EXPECT_EQ(found.size(), 900 + 2u * kDirs * kFiles);
+  EXPECT_LT(client_->requests() - again, 200u);
+  int open_fds = 0;
+  for (int fd = 0; fd < 2000; fd++) open_fds += fcntl(fd, F_GETFD) >= 0;
+  EXPECT_LT(open_fds, 300);
+}
+
 TEST_F(GoferFsTest, Mappings) {
   WriteFile(dir_ / "f", "hello");
   Start();

@@ -66,25 +66,25 @@ GoferInode::~GoferInode() { gsb().Gone(this); }
 // --- Names and nodes ---
 
 base::Result<gofer::Target> GoferInode::TargetLocked() {
-  if (node_) return gofer::Target{.node = node_->id(), .name = {}};
+  if (node_) return gofer::Target{.node = TRY(node_->Id()), .name = {}};
   if (names_.empty()) return abi::Errno::kESTALE;
-  return gofer::Target{.node = names_[0].dir->id(), .name = names_[0].name};
+  return gofer::Target{.node = TRY(names_[0].dir->Id()), .name = names_[0].name};
 }
 
-base::Result<base::Ref<GoferNode>> GoferInode::NodeLocked() {
+base::Result<base::Ref<GoferNode>> GoferInode::PlaceLocked() {
   if (node_) return node_;
   if (!is_dir()) return abi::Errno::kENOTDIR;
   if (names_.empty()) return abi::Errno::kENOENT;
-  std::string_view name = names_[0].name;
-  gofer::WalkResult r = TRY(gsb().client().Walk(names_[0].dir->id(), {&name, 1}));
-  if (r.stop == wire::WalkStop::kError) return r.error;
-  if (r.entries.empty()) return abi::Errno::kENOENT;
-  if (r.entries[0].node == wire::kNoNode) return abi::Errno::kESTALE;
-  base::Ref<GoferNode> node = gsb().NewNode(r.entries[0].node);
-  if (r.entries[0].attr.dev != host_dev_ || r.entries[0].attr.ino != host_ino_) {
-    return abi::Errno::kESTALE;
-  }
+  auto node = base::MakeRef<GoferNode>(base::Ref<gofer::Client>(&gsb().client()), names_[0].dir,
+                                       names_[0].name, number());
+  if (!gsb().immutable()) TRY(node->Id());
   node_ = node;
+  return node;
+}
+
+base::Result<base::Ref<GoferNode>> GoferInode::NodeLocked() {
+  base::Ref<GoferNode> node = TRY(PlaceLocked());
+  TRY(node->Id());
   return node;
 }
 
@@ -92,7 +92,7 @@ void GoferInode::AddName(const base::Ref<GoferNode>& dir, std::string_view name)
   // A directory has one name, and it is where it was seen last.
   if (is_dir()) names_.clear();
   for (const Name& n : names_) {
-    if (n.dir->id() == dir->id() && n.name == name) return;
+    if (n.dir->number() == dir->number() && n.name == name) return;
   }
   if (names_.size() == kMaxNames) return;
   names_.push_back({.dir = dir, .name = std::string(name)});
@@ -100,7 +100,7 @@ void GoferInode::AddName(const base::Ref<GoferNode>& dir, std::string_view name)
 
 void GoferInode::DropName(const base::Ref<GoferNode>& dir, std::string_view name) {
   for (auto it = names_.begin(); it != names_.end(); ++it) {
-    if (it->dir->id() == dir->id() && it->name == name) {
+    if (it->dir->number() == dir->number() && it->name == name) {
       names_.erase(it);
       return;
     }
@@ -121,10 +121,10 @@ bool GoferInode::NeedsPin() {
 void GoferInode::NameRemoved(const base::Ref<GoferNode>& dir, std::string_view name,
                              wire::NodeId pinned) NO_THREAD_SAFETY_ANALYSIS {
   GoferSuperblock& sb = gsb();
-  sb.NameVanished(dir->id(), name);
+  sb.NameVanished(dir->number(), name);
   DropName(dir, name);
   if (pinned != wire::kNoNode) {
-    base::Ref<GoferNode> node = sb.NewNode(pinned);
+    base::Ref<GoferNode> node = sb.NewNode(pinned, number());
     if (names_.empty()) node_ = std::move(node);
   }
   bool last;
@@ -142,7 +142,7 @@ void GoferInode::NameRemoved(const base::Ref<GoferNode>& dir, std::string_view n
   if (!last) return;
   unlinked_.store(true, std::memory_order_release);
   sb.ForgetNumber(this);
-  if (is_dir() && node_) sb.DropListing(node_->id());
+  if (is_dir()) sb.DropListing(number());
   DropBacking(true);
 }
 
@@ -150,7 +150,7 @@ base::Result<base::Ref<Inode>> GoferInode::Made(const base::Ref<GoferNode>& dir,
                                                 std::string_view name, const Attr& attr,
                                                 wire::NodeId node) NO_THREAD_SAFETY_ANALYSIS {
   stale_.store(true, std::memory_order_relaxed);
-  gsb().NameAppeared(dir->id(), name);
+  gsb().NameAppeared(dir->number(), name);
   return base::Ref<Inode>(gsb().InodeFor(attr, node, dir, name));
 }
 
@@ -343,28 +343,34 @@ base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string
                                                        const LookupHint& hint) {
   GoferSuperblock& sb = gsb();
   base::MutexLock tree(sb.mu);
-  base::Ref<GoferNode> dir = TRY(NodeLocked());
+  base::Ref<GoferNode> dir = TRY(PlaceLocked());
   if (ahead_ && ahead_->name == name) {
     base::Ref<GoferInode> inode = std::move(ahead_->inode);
     ahead_.reset();
     if (!inode) return abi::Errno::kENOENT;
     return base::Ref<Inode>(std::move(inode));
   }
-  if (GoferSuperblock::Listing* l = sb.FindListing(dir->id()); l != nullptr) {
-    auto it = l->names.find(absl::string_view(name.data(), name.size()));
-    if (it == l->names.end()) {
+  // A directory in which many names are looked up is worth knowing as a whole.
+  constexpr uint32_t kManyNames = 16;
+  GoferListing* l = sb.FindListing(number());
+  if (l == nullptr && sb.immutable() && ++asked_ == kManyNames) {
+    TRY(sb.FetchListing(*this, false));
+    l = sb.FindListing(number());
+  }
+  if (l != nullptr) {
+    size_t i = l->Find(name);
+    if (i == GoferListing::kNone) {
       if (l->complete) return abi::Errno::kENOENT;
-    } else if (it->second) {
-      Attr attr = *it->second;
-      it->second.reset();
-      return base::Ref<Inode>(sb.InodeFor(attr, wire::kNoNode, dir, name));
+    } else if (GoferListing::Entry& e = l->entries()[i]; e.fresh) {
+      e.fresh = sb.immutable();
+      return base::Ref<Inode>(sb.InodeFor(e.attr, wire::kNoNode, dir, name));
     }
   }
   absl::InlinedVector<std::string_view, kMaxAhead> names = {name};
   if (!sb.shared()) AheadNames(hint.rest, &names);
   bool last = names.size() == 1 ? hint.rest.empty() : LastOf(hint.rest) == names.back();
   gofer::WalkResult r =
-      TRY(sb.client().Walk(dir->id(), {names.data(), names.size()}, hint.open_read && last));
+      TRY(sb.client().Walk(TRY(dir->Id()), {names.data(), names.size()}, hint.open_read && last));
   if (r.entries.empty()) {
     if (r.stop == wire::WalkStop::kError) return r.error;
     return abi::Errno::kENOENT;
@@ -373,7 +379,7 @@ base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string
   base::Ref<GoferNode> in = dir;
   for (size_t i = 0; i < r.entries.size(); i++) {
     base::Ref<GoferInode> inode = sb.InodeFor(r.entries[i].attr, r.entries[i].node, in, names[i]);
-    sb.NameAppeared(in->id(), names[i]);
+    sb.NameAppeared(in->number(), names[i]);
     if (i == 0) {
       first = inode;
     } else {
@@ -428,7 +434,7 @@ base::Result<base::Ref<Inode>> GoferInode::Mkdir(std::string_view name, const Cr
   ahead_.reset();
   wire::WalkEntry e = TRY(sb.client().Mkdir(dir->id(), name, OwnerOf(a)));
   base::Ref<Inode> made = TRY(Made(dir, name, e.attr, e.node));
-  if (!sb.shared()) sb.NewListing(e.node)->complete = true;  // an empty one
+  if (!sb.shared()) sb.NewListing({e.attr.dev, e.attr.ino})->complete = true;  // an empty one
   return made;
 }
 
@@ -469,7 +475,7 @@ base::Result<void> GoferInode::Link(std::string_view name, Inode& target_inode) 
   gofer::Target from = TRY(target.TargetLocked());
   Attr attr = TRY(sb.client().Link(from, dir->id(), name));
   target.AddName(dir, name);
-  sb.NameAppeared(dir->id(), name);
+  sb.NameAppeared(dir->number(), name);
   stale_.store(true, std::memory_order_relaxed);
   base::MutexLock lock(target.mu);
   target.Update(attr);
@@ -525,21 +531,21 @@ base::Result<void> GoferInode::Rename(std::string_view old_name, Inode& moved_in
     if (replaced != nullptr) {
       replaced->NameRemoved(to, new_name, pinned);
     } else if (pinned != wire::kNoNode) {
-      sb.NewNode(pinned);
+      sb.client().Forget(pinned, 1);
     }
-    sb.NameVanished(from->id(), old_name);
+    sb.NameVanished(from->number(), old_name);
   } else {
     if (replaced != nullptr) {
       replaced->DropName(to, new_name);
       replaced->AddName(from, old_name);
       replaced->stale_.store(true, std::memory_order_relaxed);
     }
-    sb.NameAppeared(from->id(), old_name);
+    sb.NameAppeared(from->number(), old_name);
   }
   moved.DropName(from, old_name);
   moved.AddName(to, new_name);
   moved.stale_.store(true, std::memory_order_relaxed);
-  sb.NameAppeared(to->id(), new_name);
+  sb.NameAppeared(to->number(), new_name);
   return {};
 }
 

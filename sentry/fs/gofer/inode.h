@@ -102,8 +102,11 @@ class GoferInode : public Inode {
   static GoferInode& Of(Inode& i) { return static_cast<GoferInode&>(i); }
   // How to address it; ESTALE if it has neither node nor name. Valid while the lock is held.
   base::Result<gofer::Target> TargetLocked();
-  // A directory's node, asked for if this inode came from a listing.
+  // A directory's node, asked for if this inode came from a listing. PlaceLocked: its id may be
+  // still to be asked for.
   base::Result<base::Ref<GoferNode>> NodeLocked();
+  base::Result<base::Ref<GoferNode>> PlaceLocked();
+  GoferNumber number() const { return {host_dev_, host_ino_}; }
   void AddName(const base::Ref<GoferNode>& dir, std::string_view name);
   void DropName(const base::Ref<GoferNode>& dir, std::string_view name);
   bool NeedsPin();
@@ -134,6 +137,7 @@ class GoferInode : public Inode {
   absl::InlinedVector<Name, 1> names_;
   base::Ref<GoferNode> node_;
   std::optional<Ahead> ahead_;
+  uint32_t asked_ = 0;  // names that the gofer was asked for
 
   GoferInodeState state_ GUARDED_BY(mu);
   // Copies of what is in state_, for those who don't lock.

@@ -1,5 +1,7 @@
 #include "sentry/fs/gofer/superblock.h"
 
+#include <algorithm>
+
 #include "sentry/fs/gofer/inode.h"
 #include "sentry/vfs/dentry.h"
 
@@ -18,6 +20,49 @@ base::Result<base::Ref<Inode>> MountGofer(base::Ref<gofer::Client> client, uint3
   return base::Ref<Inode>(sb->InodeFor(root.attr, root.node, nullptr, ""));
 }
 
+GoferNode::~GoferNode() {
+  client_->Forget(id_, 1);
+  // A deep chain of parents unwinds here instead of recursing.
+  base::Ref<GoferNode> p = std::move(parent_);
+  while (p && p->RefCount() == 1) p = base::Ref<GoferNode>(std::move(p->parent_));
+}
+
+void GoferNode::Learn(wire::NodeId id) {
+  if (known()) {
+    client_->Forget(id, 1);
+  } else {
+    id_ = id;
+  }
+}
+
+base::Result<wire::NodeId> GoferNode::Id() {
+  while (!known()) {
+    // From the nearest that is known, as many as fit into a message.
+    absl::InlinedVector<GoferNode*, 16> chain;
+    GoferNode* top = this;
+    for (; !top->known(); top = top->parent_.get()) chain.push_back(top);
+    size_t n = std::min(chain.size(), wire::kMaxWalkNames);
+    absl::InlinedVector<std::string_view, 16> names;
+    for (size_t i = 0; i < n; i++) names.push_back(chain[chain.size() - 1 - i]->name_);
+    gofer::WalkResult r = TRY(client_->Walk(top->id_, {names.data(), n}));
+    bool same = true;
+    for (size_t i = 0; i < r.entries.size(); i++) {
+      GoferNode& node = *chain[chain.size() - 1 - i];
+      const wire::WalkEntry& e = r.entries[i];
+      same = same && e.node != wire::kNoNode && node.number_ == GoferNumber(e.attr.dev, e.attr.ino);
+      if (same) {
+        node.Learn(e.node);
+      } else {
+        client_->Forget(e.node, 1);
+      }
+    }
+    if (!same) return abi::Errno::kESTALE;
+    if (r.stop == wire::WalkStop::kError) return r.error;
+    if (r.stop != wire::WalkStop::kDone) return abi::Errno::kENOENT;
+  }
+  return id_;
+}
+
 GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::Attached& root,
                                  std::string type, std::string source)
     : Superblock(std::move(type)),
@@ -29,8 +74,8 @@ GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::A
 
 GoferSuperblock::~GoferSuperblock() = default;
 
-base::Ref<GoferNode> GoferSuperblock::NewNode(wire::NodeId id) {
-  return base::MakeRef<GoferNode>(client_, id);
+base::Ref<GoferNode> GoferSuperblock::NewNode(wire::NodeId id, GoferNumber number) {
+  return base::MakeRef<GoferNode>(client_, id, number);
 }
 
 base::Result<FsStat> GoferSuperblock::Statfs() {
@@ -66,7 +111,7 @@ bool GoferSuperblock::Revalidate(Dentry& d) {
   base::Ref<Inode> inode = d.inode();
   if (r->entries.empty()) return !inode && r->stop == wire::WalkStop::kMissing;
   const wire::WalkEntry& e = r->entries[0];
-  base::Ref<GoferNode> extra = e.node != wire::kNoNode ? NewNode(e.node) : nullptr;
+  client_->Forget(e.node, 1);
   if (!inode) return false;
   auto& g = static_cast<GoferInode&>(*inode);
   if (g.host_dev() != e.attr.dev || g.host_ino() != e.attr.ino) return false;
@@ -88,7 +133,6 @@ uint64_t GoferSuperblock::InoFor(const Attr& attr) {
 base::Ref<GoferInode> GoferSuperblock::InodeFor(const Attr& attr, wire::NodeId node_id,
                                                 const base::Ref<GoferNode>& dir,
                                                 std::string_view name) {
-  base::Ref<GoferNode> node = node_id != wire::kNoNode ? NewNode(node_id) : nullptr;
   base::Ref<GoferInode> inode;
   {
     base::MutexLock lock(table_mu_);
@@ -110,11 +154,17 @@ base::Ref<GoferInode> GoferSuperblock::InodeFor(const Attr& attr, wire::NodeId n
     base::MutexLock lock(inode->mu);
     inode->Update(attr);
   }
-  if (node && !inode->node_) inode->node_ = node;
+  if (node_id != wire::kNoNode) {
+    if (inode->node_) {
+      inode->node_->Learn(node_id);
+    } else {
+      inode->node_ = NewNode(node_id, inode->number());
+    }
+  }
   if (dir) {
     inode->AddName(dir, name);
   } else {
-    root_node_ = node;
+    root_node_ = inode->node_;
   }
   return inode;
 }
@@ -123,67 +173,6 @@ void GoferSuperblock::ForgetNumber(GoferInode* inode) {
   base::MutexLock lock(table_mu_);
   auto it = inodes_.find({inode->host_dev(), inode->host_ino()});
   if (it != inodes_.end() && it->second == inode) inodes_.erase(it);
-}
-
-GoferSuperblock::Listing* GoferSuperblock::FindListing(wire::NodeId dir) {
-  auto it = listings_.find(dir);
-  return it == listings_.end() ? nullptr : &it->second;
-}
-
-GoferSuperblock::Listing* GoferSuperblock::NewListing(wire::NodeId dir) {
-  DropListing(dir);
-  while (listings_.size() >= kMaxListings) DropListing(listing_order_.front());
-  listing_order_.push_back(dir);
-  Listing& l = listings_[dir];
-  l.serial = next_serial_++;
-  return &l;
-}
-
-void GoferSuperblock::DropListing(wire::NodeId dir) {
-  auto it = listings_.find(dir);
-  if (it == listings_.end()) return;
-  listed_names_ -= it->second.names.size();
-  listings_.erase(it);
-  listing_order_.remove(dir);
-}
-
-bool GoferSuperblock::AddToListing(wire::NodeId dir, const gofer::DirectoryEntry& e) {
-  while (listed_names_ >= kMaxListedNames && listing_order_.front() != dir) {
-    DropListing(listing_order_.front());
-  }
-  if (listed_names_ >= kMaxListedNames) {
-    DropListing(dir);
-    return false;
-  }
-  Listing* l = FindListing(dir);
-  if (l == nullptr) return false;
-  // Attributes are only worth keeping while nobody can change them: not if there is an inode, nor
-  // if another name may lead to one.
-  std::optional<Attr> attr;
-  if (e.attr.mode != 0 && (e.attr.nlink == 1 || (e.attr.mode & abi::kS_IFMT) == abi::kS_IFDIR)) {
-    base::MutexLock lock(table_mu_);
-    if (!inodes_.contains({e.attr.dev, e.attr.ino})) attr = e.attr;
-  }
-  auto [it, added] = l->names.try_emplace(e.name, attr);
-  if (added) listed_names_++;
-  return true;
-}
-
-void GoferSuperblock::NameAppeared(wire::NodeId dir, std::string_view name) {
-  Listing* l = FindListing(dir);
-  if (l == nullptr) return;
-  auto [it, added] = l->names.try_emplace(std::string(name));
-  it->second.reset();
-  if (added) listed_names_++;
-}
-
-void GoferSuperblock::NameVanished(wire::NodeId dir, std::string_view name) {
-  Listing* l = FindListing(dir);
-  if (l == nullptr) return;
-  auto it = l->names.find(absl::string_view(name.data(), name.size()));
-  if (it == l->names.end()) return;
-  l->names.erase(it);
-  listed_names_--;
 }
 
 void GoferSuperblock::UnlistIdle(GoferInode* i) {

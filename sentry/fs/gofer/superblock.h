@@ -2,12 +2,16 @@
 #pragma once
 
 #include <list>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "absl/strings/string_view.h"
 #include "gofer/client/client.h"
 #include "sentry/fs/gofer/gofer_fs.h"
 #include "sentry/vfs/inode.h"
@@ -16,17 +20,85 @@ namespace sentry {
 
 class GoferInode;
 
-// A reference of one of the gofer's nodes, given back with the object.
+// The host's device and inode number.
+using GoferNumber = std::pair<uint64_t, uint64_t>;
+
+// A directory (or an object that lost its name) as the gofer knows it; holds a reference of its
+// node, given back with the object. Where names never change the node is asked for when a message
+// needs it. All but the constructor under the superblock's mu.
 class GoferNode : public base::RefCounted {
  public:
-  GoferNode(base::Ref<gofer::Client> client, gofer::wire::NodeId id)
-      : client_(std::move(client)), id_(id) {}
-  ~GoferNode() override { client_->Forget(id_); }
+  GoferNode(base::Ref<gofer::Client> client, gofer::wire::NodeId id, GoferNumber number)
+      : client_(std::move(client)), number_(number), id_(id) {}
+  GoferNode(base::Ref<gofer::Client> client, base::Ref<GoferNode> parent, std::string_view name,
+            GoferNumber number)
+      : client_(std::move(client)), number_(number), parent_(std::move(parent)), name_(name) {}
+  ~GoferNode() override;
+  base::Result<gofer::wire::NodeId> Id();
+  // Only behind Id().
   gofer::wire::NodeId id() const { return id_; }
+  bool known() const { return id_ != gofer::wire::kNoNode; }
+  // Takes over a reference.
+  void Learn(gofer::wire::NodeId id);
+  const GoferNumber& number() const { return number_; }
+  // Of one that was not asked for at first; else null.
+  const base::Ref<GoferNode>& parent() const { return parent_; }
+  const std::string& name() const { return name_; }
 
  private:
   const base::Ref<gofer::Client> client_;
-  const gofer::wire::NodeId id_;
+  const GoferNumber number_;
+  base::Ref<GoferNode> parent_;
+  const std::string name_;
+  gofer::wire::NodeId id_ = gofer::wire::kNoNode;
+};
+
+// The names of a directory as the gofer told them, exclusive mounts only. In a complete listing a
+// name that isn't there does not exist. Where nothing changes they stay in the host's order.
+class GoferListing {
+ public:
+  struct Entry {
+    std::string name;
+    gofer::wire::Attr attr;  // mode 0: only ino is known
+    uint8_t type;            // DT_*
+    // attr is what the object has. Else there is, or was, an inode, and the gofer has to say.
+    bool fresh;
+  };
+  static constexpr size_t kNone = SIZE_MAX;
+
+  GoferListing() : index_(0, Hash{&entries_}, Equal{&entries_}) {}
+  GoferListing(const GoferListing&) = delete;
+  // kNone if it isn't there.
+  size_t Find(std::string_view name) const;
+  // False: there is one of this name.
+  bool Add(Entry e);
+  void Erase(size_t i);
+  std::vector<Entry>& entries() { return entries_; }
+
+  uint64_t serial = 0;
+  bool complete = false;
+  // Files behind this entry were neither opened nor donated yet, as far as they are read in order.
+  size_t next_open = 0;
+  std::list<GoferNumber>::iterator order;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    const std::vector<Entry>* entries;
+    size_t operator()(std::string_view s) const {
+      return absl::Hash<absl::string_view>()({s.data(), s.size()});
+    }
+    size_t operator()(uint32_t i) const { return (*this)((*entries)[i].name); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    const std::vector<Entry>* entries;
+    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
+    bool operator()(uint32_t a, std::string_view b) const { return (*entries)[a].name == b; }
+    bool operator()(std::string_view a, uint32_t b) const { return (*entries)[b].name == a; }
+  };
+  std::vector<Entry> entries_;
+  absl::flat_hash_set<uint32_t, Hash, Equal> index_;
 };
 
 class GoferSuperblock : public Superblock {
@@ -45,6 +117,8 @@ class GoferSuperblock : public Superblock {
   gofer::Client& client() { return *client_; }
   bool shared() const { return shared_; }
   bool read_only() const { return read_only_; }
+  // Nobody changes it, neither here nor elsewhere.
+  bool immutable() const { return read_only_ && !shared_; }
 
   // The tree: the names and nodes of all inodes, and every message that goes by a name, so that no
   // name changes its object between look-up and use.
@@ -55,26 +129,26 @@ class GoferSuperblock : public Superblock {
   base::Ref<GoferInode> InodeFor(const Attr& attr, gofer::wire::NodeId node,
                                  const base::Ref<GoferNode>& dir, std::string_view name)
       REQUIRES_LOCK(mu);
-  base::Ref<GoferNode> NewNode(gofer::wire::NodeId id);
+  base::Ref<GoferNode> NewNode(gofer::wire::NodeId id, GoferNumber number);
   // The inode number that the guest sees.
   uint64_t InoFor(const Attr& attr);
 
-  // Names of a directory as a listing told them, exclusive mounts only: a name without attributes
-  // exists, but its inode was made already, and may be gone again; in a complete listing a name
-  // that isn't there does not exist.
-  struct Listing {
-    absl::flat_hash_map<std::string, std::optional<Attr>> names;
-    uint64_t serial;
-    bool complete = false;
-  };
   // Null if there is none.
-  Listing* FindListing(gofer::wire::NodeId dir) REQUIRES_LOCK(mu);
-  Listing* NewListing(gofer::wire::NodeId dir) REQUIRES_LOCK(mu);
-  void DropListing(gofer::wire::NodeId dir) REQUIRES_LOCK(mu);
+  GoferListing* FindListing(GoferNumber dir) REQUIRES_LOCK(mu);
+  GoferListing* NewListing(GoferNumber dir) REQUIRES_LOCK(mu);
+  void DropListing(GoferNumber dir) REQUIRES_LOCK(mu);
   // False: too much is remembered already; the listing is dropped.
-  bool AddToListing(gofer::wire::NodeId dir, const gofer::DirectoryEntry& e) REQUIRES_LOCK(mu);
-  void NameAppeared(gofer::wire::NodeId dir, std::string_view name) REQUIRES_LOCK(mu);
-  void NameVanished(gofer::wire::NodeId dir, std::string_view name) REQUIRES_LOCK(mu);
+  bool AddToListing(GoferNumber dir, gofer::DirectoryEntry e) REQUIRES_LOCK(mu);
+  void NameAppeared(GoferNumber dir, std::string_view name) REQUIRES_LOCK(mu);
+  void NameVanished(GoferNumber dir, std::string_view name) REQUIRES_LOCK(mu);
+
+  // Immutable mounts. Asks for the listing of a directory; a reader of directories gets those that
+  // a walk of the whole tree comes to next as well, if this looks like one. It may be too large:
+  // then there is none.
+  base::Result<void> FetchListing(GoferInode& dir, bool reader) REQUIRES_LOCK(mu);
+  // Opens a file for reading, together with those that come next in its directory, and in
+  // directories beside it, if files are being opened in order. EAGAIN: to be opened by itself.
+  base::Result<base::UniqueFd> OpenAhead(GoferInode& file) REQUIRES_LOCK(mu);
 
   // The object has no name left: its number may come again.
   void ForgetNumber(GoferInode* inode);
@@ -87,9 +161,13 @@ class GoferSuperblock : public Superblock {
  private:
   static constexpr size_t kMaxIdle = 128;
   static constexpr size_t kMaxListedNames = 32768;
-  static constexpr size_t kMaxListings = 256;
+  static constexpr size_t kMaxListings = 8192;
+  static constexpr size_t kMaxDonated = 2 * gofer::wire::kMaxDescriptors;
 
   void UnlistIdle(GoferInode* inode) REQUIRES_LOCK(table_mu_);
+  // Appends files of the directory from entry `from` on, until there are `most` of them.
+  static void NextFiles(GoferListing& l, size_t from, size_t most, gofer::OpenGroup* group,
+                        std::vector<GoferNumber>* numbers);
 
   const base::Ref<gofer::Client> client_;
   const bool shared_;
@@ -98,16 +176,21 @@ class GoferSuperblock : public Superblock {
   const std::string source_;
   base::Ref<GoferNode> root_node_;
 
-  absl::flat_hash_map<gofer::wire::NodeId, Listing> listings_ GUARDED_BY(mu);
-  std::list<gofer::wire::NodeId> listing_order_ GUARDED_BY(mu);  // the oldest first
+  absl::flat_hash_map<GoferNumber, std::unique_ptr<GoferListing>> listings_ GUARDED_BY(mu);
+  std::list<GoferNumber> listing_order_ GUARDED_BY(mu);  // the least used first
   size_t listed_names_ GUARDED_BY(mu) = 0;
   uint64_t next_serial_ GUARDED_BY(mu) = 1;
+  // How many directories or files a message asks for: grows while the guess is right.
+  size_t list_ahead_ GUARDED_BY(mu) = 1;
+  size_t open_ahead_ GUARDED_BY(mu) = 1;
+  // Opened ahead and not wanted yet, the oldest first.
+  absl::flat_hash_map<GoferNumber, base::UniqueFd> donated_ GUARDED_BY(mu);
+  std::list<GoferNumber> donated_order_ GUARDED_BY(mu);
 
   // Destructors take it, so it is a leaf; no reference is dropped under it.
   base::Mutex<base::LockClass::kLeaf> table_mu_;
-  using Number = std::pair<uint64_t, uint64_t>;  // the host's device and inode number
-  absl::flat_hash_map<Number, GoferInode*> inodes_ GUARDED_BY(table_mu_);
-  absl::flat_hash_map<Number, uint64_t> foreign_ GUARDED_BY(table_mu_);  // of other devices
+  absl::flat_hash_map<GoferNumber, GoferInode*> inodes_ GUARDED_BY(table_mu_);
+  absl::flat_hash_map<GoferNumber, uint64_t> foreign_ GUARDED_BY(table_mu_);  // of other devices
   GoferInode* idle_first_ GUARDED_BY(table_mu_) = nullptr;
   GoferInode* idle_last_ GUARDED_BY(table_mu_) = nullptr;
   size_t idle_count_ GUARDED_BY(table_mu_) = 0;

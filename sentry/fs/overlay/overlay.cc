@@ -264,7 +264,8 @@ base::Result<Kstat> OverlayDir::Getattr() {
   return st;
 }
 
-base::Result<base::Ref<Inode>> OverlayDir::Lookup(const Creds& creds, std::string_view name) {
+base::Result<base::Ref<Inode>> OverlayDir::LookupAhead(const Creds& creds, std::string_view name,
+                                                       const LookupHint& hint) {
   {
     base::MutexLock l(names_mu_);
     auto it = names_.find(name);
@@ -274,7 +275,7 @@ base::Result<base::Ref<Inode>> OverlayDir::Lookup(const Creds& creds, std::strin
     }
   }
   if (!has_lower()) return abi::Errno::kENOENT;
-  return base::Ref<Inode>(osb().ForLower(TRY(lower()->Lookup(creds, name))));
+  return base::Ref<Inode>(osb().ForLower(TRY(lower()->LookupAhead(creds, name, hint))));
 }
 
 void OverlayDir::HideLocked(std::string_view name) {

@@ -90,7 +90,11 @@ class OverlayDir : public OverlayInode {
   using OverlayInode::OverlayInode;
 
   base::Result<Kstat> Getattr() override;
-  base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override;
+  base::Result<base::Ref<Inode>> Lookup(const Creds& creds, std::string_view name) override {
+    return LookupAhead(creds, name, {});
+  }
+  base::Result<base::Ref<Inode>> LookupAhead(const Creds& creds, std::string_view name,
+                                             const LookupHint& hint) override;
   base::Result<base::Ref<Inode>> Create(std::string_view name, const CreateArgs& a) override {
     return Make(name, a, {});
   }
