@@ -306,8 +306,7 @@ TEST_P(PatchTest, InterruptsAnywhere) {
   std::thread other([&] {
     while (!end.load()) {
       t->Interrupt();
-      for (volatile int i = 0; i < 500; i = i + 1) {
-      }
+      for (int i = 0; i < 500; i++) __builtin_ia32_pause();
     }
   });
   auto* counter = reinterpret_cast<std::atomic<uint64_t>*>(view_);

@@ -22,16 +22,18 @@ GUEST_CODE(null_call, R"(
   jmp 1b
 )");
 
-void RoundTrip(benchmark::State& state,
-               base::StatusOr<std::unique_ptr<platform::Platform>> (*create)()) {
-  auto platform = create();
+void RoundTrip(
+    benchmark::State& state,
+    base::StatusOr<std::unique_ptr<platform::Platform>> (*create)(const platform::Options&),
+    bool patch) {
+  auto platform = create({.patch = patch});
   CHECK(platform.ok());
   {
     base::UniqueFd fd(static_cast<int>(host::CreateMemoryFile()));
     CHECK(host::Ftruncate(fd.get(), kPage) == 0);
     CHECK(host::Pwrite(fd.get(), null_call.data(), null_call.size(), 0) ==
           static_cast<long>(null_call.size()));
-    auto file = base::MakeRef<platform::MapFile>(std::move(fd));
+    auto file = base::MakeRef<platform::MapFile>(std::move(fd), true);
     auto space = platform.value()->NewAddressSpace();
     CHECK(space.ok());
     (*space)->Map(kCode, kPage, file, 0, platform::kProtRead | platform::kProtExec);
@@ -47,8 +49,9 @@ void RoundTrip(benchmark::State& state,
   platform.value()->Shutdown();
 }
 
-BENCHMARK_CAPTURE(RoundTrip, systrap, platform::systrap::Create)->UseRealTime();
-BENCHMARK_CAPTURE(RoundTrip, ptrace, platform::ptrace::Create)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, systrap, platform::systrap::Create, true)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, systrap_no_patch, platform::systrap::Create, false)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, ptrace, platform::ptrace::Create, false)->UseRealTime();
 
 }  // namespace
 }  // namespace bench

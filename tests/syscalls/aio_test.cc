@@ -26,7 +26,9 @@ class Aio : public ::testing::Test {
     fd_.reset(open((dir_ / "f").c_str(), O_RDWR | O_CREAT, 0600));
   }
   void TearDown() override {
-    if (ctx_ != 0) EXPECT_OK(Destroy(ctx_));
+    if (ctx_ != 0) {
+      EXPECT_OK(Destroy(ctx_));
+    }
   }
   iocb Request(int op, void* buf, size_t n, long long at) {
     iocb cb{};
