@@ -371,7 +371,7 @@ TEST_F(GoferFsTest, TreeInFewMessages) {
   found.clear();
   walk(walk, root_, "");
   EXPECT_EQ(found.size(), 900 + 2u * kDirs * kFiles);
-  EXPECT_LT(client_->requests() - again, 400u);
+  EXPECT_LT(client_->requests() - again, 250u);
   int open_fds = 0;
   for (int fd = 0; fd < 2000; fd++) open_fds += fcntl(fd, F_GETFD) >= 0;
   EXPECT_LT(open_fds, 300);

@@ -167,7 +167,8 @@ void GoferSuperblock::NextFiles(GoferListing& l, size_t from, size_t most, gofer
 
 base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {
   if (auto it = donated_.find(file.number()); it != donated_.end()) {
-    base::UniqueFd fd = std::move(it->second);
+    base::UniqueFd fd = std::move(it->second.fd);
+    donated_order_.erase(it->second.order);
     donated_.erase(it);
     return fd;
   }
@@ -214,9 +215,9 @@ base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {
   for (size_t k = 1; k < opened.size(); k++) {
     gofer::OpenedFile& f = opened[k];
     if (!f.fd.valid() || numbers[k] != GoferNumber(f.dev, f.ino)) continue;
-    if (donated_.try_emplace(numbers[k], std::move(f.fd)).second) {
-      donated_order_.push_back(numbers[k]);
-    }
+    if (donated_.contains(numbers[k])) continue;
+    auto order = donated_order_.insert(donated_order_.end(), numbers[k]);
+    donated_.try_emplace(numbers[k], Donated{std::move(f.fd), order});
   }
   while (donated_order_.size() > kMaxDonated) {
     donated_.erase(donated_order_.front());

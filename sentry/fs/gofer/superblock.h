@@ -184,7 +184,11 @@ class GoferSuperblock : public Superblock {
   size_t list_ahead_ GUARDED_BY(mu) = 1;
   size_t open_ahead_ GUARDED_BY(mu) = 1;
   // Opened ahead and not wanted yet, the oldest first.
-  absl::flat_hash_map<GoferNumber, base::UniqueFd> donated_ GUARDED_BY(mu);
+  struct Donated {
+    base::UniqueFd fd;
+    std::list<GoferNumber>::iterator order;
+  };
+  absl::flat_hash_map<GoferNumber, Donated> donated_ GUARDED_BY(mu);
   std::list<GoferNumber> donated_order_ GUARDED_BY(mu);
 
   // Destructors take it, so it is a leaf; no reference is dropped under it.
