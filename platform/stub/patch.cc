@@ -211,13 +211,23 @@ base::Status Patcher::Init() {
   return {};
 }
 
-Patcher::Copy Patcher::Find(const MapFile& file, uint64_t offset) {
-  base::MutexLock lock(mu_);
-  auto it = images_.find(file.id());
-  if (it == images_.end()) return {};
-  auto chunk = it->second->chunks.find(offset / kChunk);
-  if (chunk == it->second->chunks.end()) return {};
-  return {chunk->second.copy, it->second->index};
+std::vector<std::pair<uint64_t, Patcher::Copy>> Patcher::Find(const MapFile& file, uint64_t from,
+                                                              uint64_t to) {
+  std::vector<std::pair<uint64_t, Copy>> found;
+  {
+    base::MutexLock lock(mu_);
+    auto it = images_.find(file.id());
+    if (it == images_.end()) return found;
+    for (const auto& [number, chunk] : it->second->chunks) {
+      uint64_t offset = number * kChunk;
+      if (chunk.copy != 0 && offset < to && offset + kChunk > from) {
+        found.push_back({offset, {chunk.copy, it->second->index}});
+      }
+    }
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return found;
 }
 
 Patcher::Copy Patcher::Trapped(const base::Ref<MapFile>& file, uint64_t offset) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -58,8 +59,9 @@ class Patcher {
     uint64_t offset = 0;  // in the code file; 0: none
     uint32_t image = 0;
   };
-  // The present copy of the chunk that begins at offset (a multiple of kChunk) of a stable file.
-  Copy Find(const MapFile& file, uint64_t offset);
+  // The present copies of chunks that touch [from, to) of a stable file: by the offset of the
+  // chunk (a multiple of kChunk), ascending.
+  std::vector<std::pair<uint64_t, Copy>> Find(const MapFile& file, uint64_t from, uint64_t to);
   // A guest trapped at the system call instruction at offset: the chunk's copy, perhaps just made.
   Copy Trapped(const base::Ref<MapFile>& file, uint64_t offset);
 

@@ -200,7 +200,9 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>&
   CutCodeLocked(addr, len);
   if (!file->stable() || prot != (platform::kProtRead | platform::kProtExec)) return;
   CodeRange& range = code_[addr] = {addr + len, file, offset, {}};
-  MapCopiesLocked(addr, range, addr, addr + len);
+  for (const auto& [chunk, copy] : engine_->patcher_.Find(*file, offset, offset + len)) {
+    MapCopyLocked(addr, range, addr + (chunk - offset), copy);
+  }
 }
 
 void Space::Unmap(uint64_t addr, uint64_t len) {
@@ -248,14 +250,6 @@ void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
     };
     keep(start, addr);
     keep(end, range.end);
-  }
-}
-
-void Space::MapCopiesLocked(uint64_t addr, CodeRange& range, uint64_t from, uint64_t to) {
-  uint64_t base = addr - range.offset;  // where offset 0 would be
-  for (uint64_t at = from - (from - base) % Patcher::kChunk; at < to; at += Patcher::kChunk) {
-    Patcher::Copy copy = engine_->patcher_.Find(*range.file, at - base);
-    if (copy.offset != 0) MapCopyLocked(addr, range, at, copy);
   }
 }
 

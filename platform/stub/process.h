@@ -90,9 +90,6 @@ class Space final : public platform::AddressSpace {
     std::vector<std::pair<uint64_t, uint64_t>> copies;
   };
   void CutCodeLocked(uint64_t addr, uint64_t len) REQUIRES_LOCK(mu_);
-  // Maps the copies there are of chunks in [from, to) of the range that begins at addr.
-  void MapCopiesLocked(uint64_t addr, CodeRange& range, uint64_t from, uint64_t to)
-      REQUIRES_LOCK(mu_);
   // Maps a chunk's copy, as far as it lies in the range and is not mapped yet.
   void MapCopyLocked(uint64_t addr, CodeRange& range, uint64_t chunk, Patcher::Copy copy)
       REQUIRES_LOCK(mu_);

@@ -16,13 +16,8 @@
 #include "platform/host/host.h"
 #include "platform/ptrace/ptrace.h"
 #include "platform/stub/layout.h"
+#include "platform/systrap/snippet.h"
 #include "platform/systrap/systrap.h"
-
-// A piece of guest code with labels; position-independent, up to a page.
-#define SNIPPET(name, code)                                                      \
-  extern "C" const uint8_t name##_begin[], name##_end[];                         \
-  __asm__(".pushsection .rodata\n.balign 16\n" #name "_begin:\n" code "\n" #name \
-          "_end:\n.popsection")
 
 SNIPPET(snippet_syscalls, R"(
   mov $39, %eax

@@ -12,12 +12,8 @@
 
 #include "platform/host/host.h"
 #include "platform/stub/zygote.h"
+#include "platform/systrap/snippet.h"
 #include "platform/systrap/systrap.h"
-
-#define SNIPPET(name, code)                                                      \
-  extern "C" const uint8_t name##_begin[], name##_end[];                         \
-  __asm__(".pushsection .rodata\n.balign 16\n" #name "_begin:\n" code "\n" #name \
-          "_end:\n.popsection")
 
 // Every register has a value that the call must leave, but rax, rcx and r11; the flags too. At
 // +0x200: a counter of differences.

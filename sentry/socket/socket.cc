@@ -22,6 +22,25 @@ base::Result<uint32_t> Give(std::span<uint8_t> out, const T& v) {
   return n;
 }
 
+// The bit of an option that is on or off and means nothing else here; 0: not one of those.
+uint64_t FlagBit(int32_t name) {
+  switch (name) {
+    case abi::kSO_REUSEADDR:
+    case abi::kSO_REUSEPORT:
+    case abi::kSO_KEEPALIVE:
+    case abi::kSO_BROADCAST:
+    case abi::kSO_OOBINLINE:
+    case abi::kSO_DONTROUTE:
+    case abi::kSO_TIMESTAMP:
+    case abi::kSO_TIMESTAMPNS:
+    case abi::kSO_RXQ_OVFL:
+    case abi::kSO_NO_CHECK:
+      return uint64_t{1} << name;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
 
 void SetSocketFamilies(std::span<const SocketFamily> f) { families = f; }
@@ -66,25 +85,15 @@ base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
   int32_t v;
   memcpy(&v, value.data(), sizeof v);
   const bool admin = task.creds().Has(abi::kCAP_NET_ADMIN);
-  switch (name) {
-    case abi::kSO_REUSEADDR:
-    case abi::kSO_REUSEPORT:
-    case abi::kSO_KEEPALIVE:
-    case abi::kSO_BROADCAST:
-    case abi::kSO_OOBINLINE:
-    case abi::kSO_DONTROUTE:
-    case abi::kSO_TIMESTAMP:
-    case abi::kSO_TIMESTAMPNS:
-    case abi::kSO_RXQ_OVFL:
-    case abi::kSO_NO_CHECK: {
-      uint64_t bit = uint64_t{1} << name;
-      if (v != 0) {
-        flags_on_.fetch_or(bit);
-      } else {
-        flags_on_.fetch_and(~bit);
-      }
-      return {};
+  if (uint64_t bit = FlagBit(name); bit != 0) {
+    if (v != 0) {
+      flags_on_.fetch_or(bit);
+    } else {
+      flags_on_.fetch_and(~bit);
     }
+    return {};
+  }
+  switch (name) {
     case abi::kSO_DEBUG:
       if (v != 0 && !admin) return abi::Errno::kEACCES;
       return {};
@@ -156,18 +165,10 @@ base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
 base::Result<uint32_t> Socket::GetOption(Task& task, int32_t level, int32_t name,
                                          std::span<uint8_t> out) {
   if (level != abi::kSOL_SOCKET) return GetFamilyOption(task, level, name, out);
+  if (uint64_t bit = FlagBit(name); bit != 0) {
+    return Give(out, int32_t{(flags_on_.load() & bit) != 0});
+  }
   switch (name) {
-    case abi::kSO_REUSEADDR:
-    case abi::kSO_REUSEPORT:
-    case abi::kSO_KEEPALIVE:
-    case abi::kSO_BROADCAST:
-    case abi::kSO_OOBINLINE:
-    case abi::kSO_DONTROUTE:
-    case abi::kSO_TIMESTAMP:
-    case abi::kSO_TIMESTAMPNS:
-    case abi::kSO_RXQ_OVFL:
-    case abi::kSO_NO_CHECK:
-      return Give(out, static_cast<int32_t>(flags_on_.load() >> name & 1));
     case abi::kSO_DEBUG:
       return Give(out, int32_t{0});
     case abi::kSO_PASSCRED:
