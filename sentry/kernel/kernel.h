@@ -54,6 +54,7 @@ class Kernel {
   const base::Ref<PidNamespace>& root_pid_ns() const { return root_pid_ns_; }
   const base::Ref<UserNamespace>& root_user_ns() const { return root_user_ns_; }
   const base::Ref<IpcNamespace>& root_ipc_ns() const { return root_ipc_ns_; }
+  const base::Ref<NetNamespace>& root_net_ns() const { return root_net_ns_; }
 
   // --- boot ---
   struct InitProcess {

@@ -233,11 +233,14 @@ struct SemUndoShare : public base::RefCounted {
   base::Ref<base::RefCounted> list GUARDED_BY(mu);
 };
 
-// The seam for sentry/socket/inet: an identity for now.
+// Interfaces, addresses and ports (sentry/socket/inet) hang off objects.
 class NetNamespace : public base::RefCounted {
  public:
   explicit NetNamespace(base::Ref<UserNamespace> owner) : owner_(std::move(owner)) {}
   const base::Ref<UserNamespace>& owner() const { return owner_; }
+  base::Mutex<base::LockClass::kLeaf> mu;
+  // Made at first use by the code that owns it.
+  base::Ref<base::RefCounted> objects GUARDED_BY(mu);
 
  private:
   const base::Ref<UserNamespace> owner_;
