@@ -74,6 +74,9 @@ class NetOutside : public base::RefCounted {
   // A host socket, non-blocking. With local and remote as guests shall see them: nobody asks the
   // host for them.
   struct HostSocket {
+    // Invalid after Listen or Bind: the outside doesn't reach this port (it isn't published); the
+    // socket is good inside. Of UDP and TCP it may be a relay of the net gofer's (AF_UNIX, of the
+    // same type, non-blocking): read, write, shut down, wait for it, and ask it for nothing else.
     base::UniqueFd fd;
     uint64_t id = 0;  // for SetOption and Closed
     Endpoint local, remote;
@@ -94,10 +97,12 @@ class NetOutside : public base::RefCounted {
 
   // setsockopt(2) on a socket that was given; without an answer: the sentry has checked the value.
   virtual void SetOption(uint64_t id, Option o) = 0;
-  // The sentry has closed its descriptor.
+  // The sentry has closed its descriptor. Must follow each success: the outside holds the socket
+  // open until then, and the peer sees its end only after this.
   virtual void Closed(uint64_t id) = 0;
 
-  // May change; who shows it asks again each time. Never blocks.
+  // May change; who shows it asks again each time. The first call waits until the outside has
+  // started (milliseconds); the caller holds no lock.
   virtual NetConfig Config() = 0;
 };
 
