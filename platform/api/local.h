@@ -17,14 +17,23 @@ struct LocalThread {
   // then looks at pending, and leaves the call to the sentry if it is set.
   uint32_t pending;
   uint64_t blocked;
+  // The alternate signal stack: rt_sigreturn restores it, so the stub must know whether that
+  // changes it.
+  uint64_t altstack_sp, altstack_size;
+  uint32_t altstack_flags;
+  // Sleeps in the stub, for CPU time and /proc: how many, for how long together, and since when the
+  // thread is asleep (CLOCK_MONOTONIC, ns; 0: it isn't).
+  uint32_t sleeps;
+  int64_t slept_ns, asleep_since;
 };
 
 // One address space.
 struct LocalSpace {
   static constexpr uint32_t kBuckets = 512;
-  // How many wait, or are about to look whether they must, for a private futex whose address is of
-  // the bucket. 0: a waker need not ask.
-  uint32_t futex_waiters[kBuckets];
+  // By bucket of the address: how many wait, or are about to look whether they must, for a private
+  // futex; in the sentry, and in the stub. Both 0: a waker need not ask anybody.
+  uint16_t futex_waiters[kBuckets];
+  uint16_t futex_sleepers[kBuckets];
 
   static uint32_t BucketOf(uint64_t addr) { return (addr >> 2 ^ addr >> 12) % kBuckets; }
 };

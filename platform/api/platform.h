@@ -3,6 +3,7 @@
 // address space; kvm keeps page tables; nothing here tells which.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -35,6 +36,10 @@ class MapFile : public base::RefCounted {
   const uint64_t id_;
   const bool stable_;
 };
+
+// Threads of this process that have been woken to work for a guest, and don't run yet: the
+// processors are theirs, so who waits busily gives up.
+inline std::atomic<int> waking{0};
 
 struct Options {
   bool patch = true;  // rewrite system call sites
@@ -69,6 +74,9 @@ class AddressSpace : public base::RefCounted {
 
   // What the engine answers without the sentry here, or nullptr: nothing. As long as this object.
   virtual LocalSpace* local() { return nullptr; }
+  // Wakes up to count of those who sleep in the stub for the private futex at addr (queued like the
+  // others).
+  virtual void WakeLocal(uint64_t addr, uint32_t count) {}
 
   // Ends all guest threads at once: each Run() returns kDead. Idempotent, from any thread. The
   // destructor does it too.
@@ -107,6 +115,21 @@ class GuestThread {
   // A malformed state (size, magic, reserved XSAVE bits) is EINVAL and leaves the old one.
   virtual base::Result<void> SetFp(std::span<const uint8_t> fp) = 0;
 
+  // The start of a signal handler. As SetRegs() with these registers, rax 0 and the others as they
+  // are (rcx and r11 undefined), the extended state stored at fp, a writable guest address, in the
+  // FpState layout as far as XSAVE writes it, and then initial. False: nothing has happened, the
+  // calls above must do it.
+  struct HandlerStart {
+    uint64_t rip, rsp, rdi, rsi, rdx, eflags, fp;
+  };
+  virtual bool StartHandler(const HandlerStart& start) { return false; }
+
+  // The next Run() is a while away: the guest side need not wait for it busily. A hint.
+  virtual void Rest() {}
+  // It is likely soon after all, so the guest side may wake up already. A hint; from any thread, as
+  // long as the driving thread sleeps.
+  virtual void Expect() {}
+
   // What the engine answers without the sentry on this thread, or nullptr. Written while the guest
   // is stopped; as long as this object.
   virtual LocalThread* local() { return nullptr; }
@@ -128,8 +151,10 @@ class Platform {
   virtual UserRange user_range() const = 0;
   // EAGAIN/ENOMEM when the host can't.
   virtual base::Result<base::Ref<AddressSpace>> NewAddressSpace() = 0;
-  // Size in bytes of a full FpState: for AT_MINSIGSTKSZ and signal frames.
-  virtual uint32_t fp_size() const = 0;
+  // A full FpState in its initial state.
+  virtual std::span<const uint8_t> initial_fp() const = 0;
+  // Its size in bytes: for AT_MINSIGSTKSZ and signal frames.
+  uint32_t fp_size() const { return static_cast<uint32_t>(initial_fp().size()); }
   // Where guest code can call the host's clock_gettime(clockid_t, timespec*) without leaving the
   // guest (the host's vDSO kept in each guest address space), or 0. For Moat's own vDSO.
   virtual uint64_t guest_clock_gettime() const { return 0; }

@@ -37,9 +37,10 @@ struct ForkOptions {
 base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options);
 
 // The host threads that a sandbox may have, its sentry's and its guests', counting what a hostile
-// guest makes in spite of the sentry: at most half of what the whole host can have. In the command,
-// since a new pid namespace sees other limits.
-constexpr uint64_t kMaxHostThreads = 32768;
+// guest makes in spite of the sentry: at most half of what the whole host can have, as far as that
+// can be seen. In the command, since a new pid namespace sees other limits: newer kernels' (6.14)
+// say 4194304 there, whatever the host's is, which is 32768 where nobody raised it.
+constexpr uint64_t kMaxHostThreads = 16384;
 uint64_t ThreadsForSandbox();
 // In the sentry, before there are guests. Counted per id in a user namespace (without one: of all
 // sandboxes together).

@@ -1,6 +1,7 @@
 #include "platform/stub/guest_filter.h"
 
 #include <linux/audit.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
@@ -69,7 +70,10 @@ std::vector<sock_filter> GuestFilter() {
   c.push_back(Return(SECCOMP_RET_TRAP));
   c.push_back(Load(offsetof(seccomp_data, nr)));
   b.Any(SYS_rt_sigreturn);
-  b.OneOf(SYS_futex, 1, {0 /* FUTEX_WAIT */, 1 /* FUTEX_WAKE */});
+  // The channel's waits and wakes; those of the guest's private futexes.
+  b.OneOf(SYS_futex, 1,
+          {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE,
+           FUTEX_WAIT_BITSET_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME});
   // Only descriptors that the sentry gave, always at a fixed place, never anonymous or huge.
   b.OneOf(SYS_mmap, 3, {MAP_SHARED | MAP_FIXED});
   b.Any(SYS_munmap);

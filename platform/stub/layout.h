@@ -63,14 +63,15 @@ constexpr uint32_t kFailed = 6;  // a mapping change failed
 constexpr uint32_t kKindMask = 7;
 constexpr uint32_t kSleeping = 8;
 // Flags of a command.
-constexpr uint32_t kOps = 0x10;      // carry out the slot's ops first
-constexpr uint32_t kStay = 0x20;     // then stop again as kReady
-constexpr uint32_t kBases = 0x40;    // load fs_base and gs_base
-constexpr uint32_t kRet = 0x80;      // rax = ret
-constexpr uint32_t kExit = 0x100;    // end the thread
-constexpr uint32_t kSpin = 0x200;    // spin at the next stop before sleeping
-constexpr uint32_t kSaveFp = 0x400;  // store the extended state at fp_at
-constexpr uint32_t kFull = 0x800;    // go on by rt_sigreturn from the frame, not lightly
+constexpr uint32_t kOps = 0x10;       // carry out the slot's ops first
+constexpr uint32_t kStay = 0x20;      // then stop again as kReady
+constexpr uint32_t kBases = 0x40;     // load fs_base and gs_base
+constexpr uint32_t kRet = 0x80;       // rax = ret
+constexpr uint32_t kExit = 0x100;     // end the thread
+constexpr uint32_t kSpin = 0x200;     // spin at the next stop before sleeping
+constexpr uint32_t kSaveFp = 0x400;   // store the extended state at fp_at
+constexpr uint32_t kFull = 0x800;     // go on by rt_sigreturn from the frame, not lightly
+constexpr uint32_t kInitFp = 0x1000;  // then make the extended state initial
 
 // Channel.ops_state.
 constexpr uint32_t kOpsDone = 0;
@@ -83,7 +84,8 @@ enum OpKind : uint32_t {
   kOpProtect = 3,
   kOpReceive = 4,
   kOpClose = 5,
-  kOpClone = 6
+  kOpClone = 6,
+  kOpWake = 7,  // up to offset sleepers of the private futex at addr
 };
 
 struct Op {
@@ -137,18 +139,21 @@ struct Channel {
   uint32_t ops_state;
   uint32_t ops_count;
   int32_t clone_result;
-  // Addresses in the guest process, fixed for the slot: the light path's stack, the place of the
-  // extended state, and which components it has.
+  // The light path's stack, an address in the guest process, fixed for the slot.
   uint64_t stack;
+  // Where kSaveFp stores the extended state; which components it has, and how long it is in a
+  // signal frame with what XSAVE doesn't write (FP_XSTATE_MAGIC2), and without.
   uint64_t fp_at;
   uint64_t fp_mask;
+  uint32_t fp_size;
+  uint32_t xsave_size;
   // The last fault.
   uint32_t signo;
   int32_t code;
   uint64_t addr;
   uint64_t trapno;
   uint64_t error;
-  uint64_t unused1[4];
+  uint64_t unused1[3];
   uint8_t unused2[0x100 - 192];
   LocalThread local;
   uint32_t yields;  // since the host was last asked
@@ -172,6 +177,11 @@ static_assert(__builtin_offsetof(Channel, ops) == 0x200);
 constexpr uint64_t kAltStack = 0x1000;
 constexpr uint64_t kAltStackSize = kSlotSize - kAltStack;
 
+// What the kernel lets user code set in eflags, what is always set, and the selectors of user code
+// (platform/api/context.h, which the stub can't include).
+constexpr uint64_t kGuestEflags = 0x50dd5;
+constexpr uint64_t kFixedEflags = 0x202;
+constexpr uint16_t kCs = 0x33, kSs = 0x2b;
 constexpr uint64_t kUcFlags = 7;  // UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
 constexpr uint64_t kSiginfoSize = 128;
 
@@ -209,6 +219,7 @@ struct BootArgs {
   uint64_t vdso[4][2];       // {start, end} of vvar*, vdso in address order; 0 when absent
   int32_t socket;            // SOCK_SEQPACKET to the sentry; kCodeFd is the code file
   uint32_t fsgsbase;         // 1: the host lets user code read and write the bases
+  uint64_t clock;            // where __vdso_clock_gettime will be; 0: nowhere
   uint32_t filter_len;       // sock_filter entries
   uint32_t ptrace;           // 1: the sentry traces guest processes
   uint64_t filter;           // their address

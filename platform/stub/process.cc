@@ -19,6 +19,10 @@ namespace {
 constexpr int64_t kPatienceNs = 10'000'000'000;
 constexpr int64_t kSliceNs = 1'000'000'000;
 constexpr int kSpinLimit = 3000;
+constexpr int kBriefSpin = 50;
+
+static_assert(kGuestEflags == platform::kUserEflags && kFixedEflags == platform::kFixedEflags &&
+              kCs == platform::kUserCs && kSs == platform::kUserSs);
 
 uint32_t LoadWord(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
@@ -105,8 +109,9 @@ bool Space::SlotMemory(uint32_t slot) {
   Channel* c = ChannelOf(slot);
   // Below what the kernel's signal frame would cover, which kFull uses.
   c->stack = (guest + InitialFrame() - 1024) & ~uint64_t{15};
-  c->fp_at = guest + InitialFp();
   c->fp_mask = GetFpLayout().features;
+  c->fp_size = GetFpLayout().size;
+  c->xsave_size = GetFpLayout().xstate_size;
   return true;
 }
 
@@ -226,6 +231,11 @@ void Space::Forget(const platform::MapFile& file) {
   fd_used_[it->second] = false;
   PushLocked(kOpClose, 0, 0, 0, 0, it->second);
   fds_.erase(it);
+}
+
+void Space::WakeLocal(uint64_t addr, uint32_t count) {
+  base::MutexLock lock(mu_);
+  PushLocked(kOpWake, addr, 0, count, 0, -1);
 }
 
 void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
@@ -408,6 +418,13 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
       engine_->MakeThread(base::Ref<Space>(this), slot, tid, regs));
 }
 
+uint32_t Space::Asleep() const {
+  uint32_t n = 0;
+  for (const uint16_t& count : process_page()->local.futex_sleepers)
+    n += __atomic_load_n(&count, __ATOMIC_RELAXED);
+  return std::min(n, kMaxSlots);
+}
+
 platform::LocalSpace* Space::local() {
   return engine_->patching() ? &process_page()->local : nullptr;
 }
@@ -467,6 +484,10 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
     for (int i = 0; i < kSpinLimit; i++) {
       uint32_t s = LoadWord(word);
       if (s != command) return s & kKindMask;
+      // Others want the processor. What comes at once is worth waiting for even so.
+      if (i >= kBriefSpin &&
+          (platform::waking.load(std::memory_order_relaxed) > 0 || space_->engine()->Crowded(0)))
+        break;
       __builtin_ia32_pause();
     }
   }
@@ -496,7 +517,7 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
 
 Engine::~Engine() { Shutdown(); }
 
-uint32_t Engine::fp_size() const { return GetFpLayout().size; }
+std::span<const uint8_t> Engine::initial_fp() const { return GetFpLayout().initial; }
 
 base::Status Engine::Start(bool for_ptrace, bool patch) {
   GetFpLayout();
@@ -525,6 +546,16 @@ base::Result<base::Ref<platform::AddressSpace>> Engine::NewAddressSpace() {
     return r == -ENOMEM || r == -ENOSPC ? abi::Errno::kENOMEM : abi::Errno::kEAGAIN;
   }
   return base::Ref<platform::AddressSpace>(std::move(space));
+}
+
+void Engine::CountAsleep() {
+  if (!patching_) return;
+  int n = 0;
+  base::MutexLock lock(mu_);
+  for (auto& [pid, space] : spaces_) n += static_cast<int>(space->Asleep());
+  // A guest that lies about its own can't hide others'.
+  const int most = std::max(running.load(std::memory_order_relaxed) - 1, 0);
+  asleep_.store(std::min(n, most), std::memory_order_relaxed);
 }
 
 void Engine::Shutdown() {

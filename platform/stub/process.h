@@ -31,6 +31,7 @@ class Space final : public platform::AddressSpace {
   void Unmap(uint64_t addr, uint64_t len) override;
   void Protect(uint64_t addr, uint64_t len, uint8_t prot) override;
   void Forget(const platform::MapFile& file) override;
+  void WakeLocal(uint64_t addr, uint32_t count) override;
   base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
       platform::GuestThread* creator, const platform::Regs& regs,
       const platform::FpState& fp) override;
@@ -77,6 +78,8 @@ class Space final : public platform::AddressSpace {
                   base::Ref<platform::MapFile> file = {}) REQUIRES_LOCK(mu_);
   void UpdatePendingLocked() REQUIRES_LOCK(mu_);
   bool SlotMemory(uint32_t slot);
+  // How many of its threads sleep in the stub, by its own account.
+  uint32_t Asleep() const;
   void OnDeath();
   ProcessPage* process_page() const { return reinterpret_cast<ProcessPage*>(slots_); }
 
@@ -155,13 +158,21 @@ class Engine : public platform::Platform {
   ~Engine() override;
   platform::UserRange user_range() const override { return {kGuestMin, kBase}; }
   base::Result<base::Ref<platform::AddressSpace>> NewAddressSpace() override;
-  uint32_t fp_size() const override;
+  std::span<const uint8_t> initial_fp() const override;
   uint64_t guest_clock_gettime() const override { return zygote_.clock_gettime(); }
   void Shutdown() override;
   int cpus() const { return cpus_; }
   bool patching() const { return patching_; }
-  // How many guest threads are in the guest now.
+  // How many guest threads are in the guest now, or asleep in the stub.
   std::atomic<int> running{0};
+  // Whether there are too few processors for pairs of threads, one in the guest and one in the
+  // sentry, that wait for each other busily; with so many pairs more than there are.
+  bool Crowded(int more) const {
+    int pairs = running.load(std::memory_order_relaxed) - asleep_.load(std::memory_order_relaxed);
+    return (pairs + more) * 2 > cpus_;
+  }
+  // Counts those asleep anew, which takes a while.
+  void CountAsleep();
 
  protected:
   friend class Space;
@@ -184,6 +195,7 @@ class Engine : public platform::Platform {
   Patcher patcher_;
   bool patching_ = false;
   int cpus_ = 1;
+  std::atomic<int> asleep_{0};
   // Held while a process is created, so that the reaper finds every pid in the table; and while a
   // pid is used, so that it is not reused meanwhile.
   base::Mutex<base::LockClass::kEngine> mu_;

@@ -168,6 +168,9 @@ base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   memcpy(args->vdso, place.range, sizeof place.range);
   args->fsgsbase = HostFsgsbase();
   args->ptrace = for_ptrace;
+  const uint64_t clock =
+      place.clock_offset ? kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset : 0;
+  args->clock = clock;
   args->filter_len = static_cast<uint32_t>(filter.size());
   args->filter = args->temp + sizeof(BootArgs);
   memcpy(args + 1, filter.data(), filter.size() * sizeof(sock_filter));
@@ -191,8 +194,7 @@ base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   if (r != sizeof hello || hello.magic != kZygoteMagic) {
     return base::Status::Error("the first guest process died at its start");
   }
-  if (hello.vdso_ok)
-    clock_gettime_ = kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset;
+  if (hello.vdso_ok) clock_gettime_ = clock;
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <cstring>
+#include <utility>
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
@@ -20,6 +21,8 @@ using stub::Channel;
 class SystrapEngine;
 
 constexpr uint32_t kMaxSpinBackoff = 256;
+// Who sleeps in the stub is counted as often.
+constexpr uint32_t kTripsPerCount = 64;
 
 class SystrapThread final : public stub::Thread {
  public:
@@ -36,7 +39,10 @@ class SystrapThread final : public stub::Thread {
   void SetRegs(const platform::Regs& regs) override;
   platform::FpState GetFp() override;
   base::Result<void> SetFp(std::span<const uint8_t> fp) override;
+  bool StartHandler(const HandlerStart& start) override;
   void Interrupt() override;
+  void Rest() override;
+  void Expect() override;
   platform::LocalThread* local() override {
     return space_->engine()->patching() ? &channel_->local : nullptr;
   }
@@ -68,12 +74,16 @@ class SystrapThread final : public stub::Thread {
   // Moves registers and extended state from the light frame to a signal frame, in which they can be
   // changed. False when the guest side died.
   bool LeaveLight();
+  // Has the stub act on flags and stop again. False when the guest side died.
+  bool Order(uint32_t flags);
 
-  bool full_ = false;        // the next command lets the guest go on from a signal frame
+  // Flags that the next command must have: kFull, kSaveFp, kInitFp.
+  uint32_t flags_ = 0;
   bool bases_dirty_ = true;  // a new thread's are in the slot
   bool ret_pending_ = false;
   bool regs_valid_ = false;
   bool last_spun_ = false;
+  uint32_t trips_ = 0;
   uint64_t ret_ = 0;
   uint64_t orig_rax_ = ~uint64_t{0};
   platform::Regs regs_{};
@@ -127,16 +137,14 @@ Stop SystrapThread::Run() {
     command |= stub::kBases;
     bases_dirty_ = false;
   }
-  if (full_) {
-    command |= stub::kFull;
-    full_ = false;
-  }
+  command |= std::exchange(flags_, 0);
   regs_valid_ = false;
   auto* engine = space_->engine();
-  int inside = engine->running.fetch_add(1, std::memory_order_relaxed) + 1;
+  engine->running.fetch_add(1, std::memory_order_relaxed);
   // A pair of spinning threads needs two processors, and other work on the machine makes it a
   // waste: then neither side spins for a while.
-  bool spin = inside * 2 <= engine->cpus();
+  if (++trips_ % kTripsPerCount == 0) engine->CountAsleep();
+  bool spin = !engine->Crowded(0);
   if (spin && spin_pause_ != 0) {
     spin_pause_--;
     spin = false;
@@ -220,8 +228,37 @@ stub::UContext SystrapThread::Frame() const {
   return uc;
 }
 
+bool SystrapThread::Order(uint32_t flags) {
+  const uint32_t command = stub::kRunning | stub::kStay | flags;
+  if (Command(command) && WaitStop(command, true) == stub::kReady) return true;
+  space_->Kill();
+  return false;
+}
+
+bool SystrapThread::StartHandler(const HandlerStart& start) {
+  // The frame in the guest's memory may need mapping changes first, which the next command brings.
+  if (!light() || flags_ != 0) return false;
+  stub::LightFrame& f = channel_->light;
+  f.uc.rip = start.rip;
+  f.uc.rsp = start.rsp;
+  f.uc.rdi = start.rdi;
+  f.uc.rsi = start.rsi;
+  f.uc.rdx = start.rdx;
+  f.uc.rax = 0;
+  f.uc.eflags = (start.eflags & platform::kUserEflags) | platform::kFixedEflags;
+  f.flags = (start.eflags & 0xd5) << 8 | (start.eflags >> 11 & 1);
+  channel_->fp_at = start.fp;
+  flags_ = stub::kSaveFp | stub::kInitFp;
+  ret_pending_ = false;
+  regs_valid_ = false;
+  orig_rax_ = ~uint64_t{0};
+  return true;
+}
+
 bool SystrapThread::LeaveLight() {
   if (!light()) return true;
+  // A handler that was started, before the guest was let go on.
+  if (flags_ != 0 && (!Commit() || !Order(std::exchange(flags_, 0)))) return false;
   stub::UContext uc = Frame();
   uc.flags = stub::kUcFlags;
   uc.link = uc.ss_sp = uc.ss_flags = uc.ss_size = 0;
@@ -229,17 +266,14 @@ bool SystrapThread::LeaveLight() {
   uc.ss = platform::kUserSs;
   uc.gs = uc.fs = 0;
   uc.sigmask = 0;
-  uc.fpstate = channel_->fp_at;
+  uc.fpstate = stub::kSlots + uint64_t{slot_} * stub::kSlotSize + stub::InitialFp();
   // What XSAVE leaves out: the software's bytes and the header's reserved ones.
   stub::NormaliseFp({}, base() + stub::InitialFp());
-  constexpr uint32_t kCommand = stub::kRunning | stub::kSaveFp | stub::kStay;
-  if (!Command(kCommand) || WaitStop(kCommand, true) != stub::kReady) {
-    space_->Kill();
-    return false;
-  }
+  channel_->fp_at = uc.fpstate;
+  if (!Order(stub::kSaveFp)) return false;
   memcpy(base() + stub::InitialFrame(), &uc, sizeof uc);
   __atomic_store_n(&channel_->frame, stub::InitialFrame(), __ATOMIC_RELAXED);
-  full_ = true;
+  flags_ = stub::kFull;
   return true;
 }
 
@@ -284,6 +318,25 @@ platform::FpState SystrapThread::GetFp() {
   platform::FpState out(layout.size);
   if (!stub::NormaliseFp(raw, out.data())) return layout.initial;
   return out;
+}
+
+void SystrapThread::Rest() {
+  uint32_t s = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED);
+  // The stub sees it, and goes to sleep on the word.
+  if ((s & stub::kSleeping) == 0 && (s & stub::kKindMask) > stub::kRunning) {
+    __atomic_compare_exchange_n(&channel_->state, &s, s | stub::kSleeping, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
+  }
+}
+
+void SystrapThread::Expect() {
+  // Worth it only while a processor would be idle otherwise.
+  if (space_->engine()->Crowded(1)) return;
+  uint32_t s = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED);
+  if ((s & stub::kSleeping) == 0 || (s & stub::kKindMask) <= stub::kRunning) return;
+  if (__atomic_compare_exchange_n(&channel_->state, &s, s & ~stub::kSleeping, false,
+                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    host::FutexWake(&channel_->state, 1, true);
 }
 
 base::Result<void> SystrapThread::SetFp(std::span<const uint8_t> fp_state) {

@@ -205,7 +205,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
   // Attributes.
   c.set_comm(t.comm());
   c.blocked_ = t.has_saved_mask_ ? t.saved_mask_ : t.blocked();
-  if ((f & (abi::kCLONE_VM | abi::kCLONE_VFORK)) != abi::kCLONE_VM) c.altstack = t.altstack;
+  if ((f & (abi::kCLONE_VM | abi::kCLONE_VFORK)) != abi::kCLONE_VM) c.SetAltStack(t.altstack);
   c.no_new_privs.store(t.no_new_privs.load());
   c.timer_slack.store(t.timer_slack.load());
   c.default_timer_slack.store(t.timer_slack.load());

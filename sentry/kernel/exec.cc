@@ -131,7 +131,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
   // Closed like close(2) would: record locks go, then the references.
   for (base::Ref<File>& f : t.fds_->RemoveCloexec()) (void)f->Flush();
   if (g.timers) g.timers->DeleteAll();
-  t.altstack = abi::StackT{0, abi::kSS_DISABLE, 0, 0};
+  t.SetAltStack(abi::StackT{0, abi::kSS_DISABLE, 0, 0});
   t.persona.store(t.persona.load() &
                   ~(id_change ? static_cast<uint32_t>(abi::kPER_CLEAR_ON_SETID) : 0));
   t.set_comm(image.comm);

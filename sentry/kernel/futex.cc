@@ -1,5 +1,6 @@
 #include "sentry/kernel/futex.h"
 
+#include <algorithm>
 #include <array>
 
 #include "absl/container/inlined_vector.h"
@@ -18,7 +19,7 @@ struct Waiter {
   Task* task = nullptr;
   bool pi = false;
   // Of the engine's stub, which answers wakes that find nobody; null for shared futexes.
-  uint32_t* local = nullptr;
+  uint16_t* local = nullptr;
   std::atomic<bool> woken{false};
   // Where it is listed; changes with a requeue, under both buckets' locks. Null: nowhere.
   std::atomic<Bucket*> bucket{nullptr};
@@ -67,9 +68,21 @@ Bucket& BucketOf(const FutexKey& key) {
   return buckets[h >> 56];
 }
 
-uint32_t* LocalCount(Task& t, uint64_t addr, bool is_private) {
+uint16_t* LocalCount(Task& t, uint64_t addr, bool is_private) {
   platform::LocalSpace* local = is_private ? t.mm().address_space().local() : nullptr;
   return local == nullptr ? nullptr : &local->futex_waiters[platform::LocalSpace::BucketOf(addr)];
+}
+
+// Wakes up to count of those who sleep in the engine's stub, before the task goes back to the
+// guest: how many, as far as the sentry knows.
+int32_t WakeLocal(Task& t, uint64_t addr, bool is_private, int32_t count) {
+  if (!is_private || count <= 0) return 0;
+  platform::LocalSpace* local = t.mm().address_space().local();
+  if (local == nullptr) return 0;
+  const uint16_t* sleepers = &local->futex_sleepers[platform::LocalSpace::BucketOf(addr)];
+  const int32_t n = std::min<int32_t>(__atomic_load_n(sleepers, __ATOMIC_SEQ_CST), count);
+  if (n > 0) t.mm().address_space().WakeLocal(addr, static_cast<uint32_t>(count));
+  return n;
 }
 
 // Tasks to wake once the bucket is unlocked. The references keep their parkers alive.
@@ -216,15 +229,17 @@ base::Result<int32_t> FutexWake(Task& t, UserAddr addr, bool is_private, int32_t
   FutexKey key = TRY(GetFutexKey(t, addr, is_private));
   Bucket& b = BucketOf(key);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (b.count.load(std::memory_order_relaxed) == 0) return 0;
-  WakeList wake;
-  int32_t n;
-  {
-    base::MutexLock lock(b.mu);
-    n = WakeIn(b, key, count, bitset, &wake);
+  int32_t n = 0;
+  if (b.count.load(std::memory_order_relaxed) != 0) {
+    WakeList wake;
+    {
+      base::MutexLock lock(b.mu);
+      n = WakeIn(b, key, count, bitset, &wake);
+    }
+    Wake(wake);
   }
-  Wake(wake);
-  return n;
+  // At least one, as WakeIn(). Those in the stub wait for any bit.
+  return n + WakeLocal(t, addr.value, is_private, std::max(count, 1) - n);
 }
 
 base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, UserAddr to,
@@ -236,7 +251,7 @@ base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, Us
   Bucket& b1 = BucketOf(key1);
   Bucket& b2 = BucketOf(key2);
   WakeList wake;
-  uint32_t* local2 = LocalCount(t, to.value, to_private);
+  uint16_t* local2 = LocalCount(t, to.value, to_private);
   std::vector<FutexKey> old_keys;  // die after the locks
   int32_t woken = 0, moved = 0;
   {
@@ -266,6 +281,9 @@ base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, Us
     }
   }
   Wake(wake);
+  // Those who sleep in the stub can't be moved: they wake up, and look again.
+  const int32_t left = wake_count - woken + std::min(move - moved, INT32_MAX - wake_count);
+  if (left > 0) woken += WakeLocal(t, from.value, from_private, INT32_MAX);
   return woken + moved;
 }
 
@@ -283,7 +301,8 @@ base::Result<int32_t> FutexWakeOp(Task& t, UserAddr addr, UserAddr addr2, bool i
   Bucket& b1 = BucketOf(key1);
   Bucket& b2 = BucketOf(key2);
   WakeList wake;
-  int32_t n;
+  int32_t n, n2 = 0;
+  bool second;
   {
     base::MutexLock2 lock(b1.mu, b2.mu);
     if (op > abi::kFUTEX_OP_XOR) return abi::Errno::kENOSYS;
@@ -312,7 +331,6 @@ base::Result<int32_t> FutexWakeOp(Task& t, UserAddr addr, UserAddr addr2, bool i
       old = seen;
     }
     int32_t value = static_cast<int32_t>(old);
-    bool second;
     switch (cmp) {
       case abi::kFUTEX_OP_CMP_EQ:
         second = value == cmp_arg;
@@ -336,10 +354,12 @@ base::Result<int32_t> FutexWakeOp(Task& t, UserAddr addr, UserAddr addr2, bool i
         return abi::Errno::kENOSYS;
     }
     n = WakeIn(b1, key1, wake_count, abi::kFUTEX_BITSET_MATCH_ANY, &wake);
-    if (second) n += WakeIn(b2, key2, wake2, abi::kFUTEX_BITSET_MATCH_ANY, &wake);
+    if (second) n2 = WakeIn(b2, key2, wake2, abi::kFUTEX_BITSET_MATCH_ANY, &wake);
   }
   Wake(wake);
-  return n;
+  n += WakeLocal(t, addr.value, is_private, std::max(wake_count, 1) - n);
+  if (second) n2 += WakeLocal(t, addr2.value, is_private, std::max(wake2, 1) - n2);
+  return n + n2;
 }
 
 // --- priority inheritance locks ---

@@ -82,7 +82,7 @@ abi::Rusage Task::Usage() const {
   u.stime = ToTimeval(c.sys);
   u.minflt = static_cast<int64_t>(min_flt.load(std::memory_order_relaxed));
   u.majflt = static_cast<int64_t>(maj_flt.load(std::memory_order_relaxed));
-  u.nvcsw = static_cast<int64_t>(nvcsw.load(std::memory_order_relaxed));
+  u.nvcsw = static_cast<int64_t>(VoluntarySwitches());
   u.nivcsw = static_cast<int64_t>(nivcsw.load(std::memory_order_relaxed));
   return u;
 }

@@ -1,6 +1,8 @@
 // Signal frames: arch/x86/kernel/signal.c and signal_64.c.
+#include <algorithm>
 #include <cstring>
 
+#include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task_run.h"
 
 namespace sentry {
@@ -33,7 +35,8 @@ void TaskRunner::Deliver(const abi::SigInfo& info, const abi::SigAction& action)
     t.restart_block = nullptr;
   }
   SignalSet mask = t.has_saved_mask_ ? t.saved_mask_ : t.blocked();
-  if (!PushFrame(&regs, info, action, mask).ok()) {
+  bool started = false;
+  if (!PushFrame(&regs, info, action, mask, &started).ok()) {
     // force_sigsegv(): a SIGSEGV whose own frame does not fit kills.
     t.SetGuestRegs(regs);
     if (info.signo == abi::kSIGSEGV) {
@@ -44,15 +47,20 @@ void TaskRunner::Deliver(const abi::SigInfo& info, const abi::SigAction& action)
     return;
   }
   t.has_saved_mask_ = false;
-  t.SetGuestRegs(regs);
-  (void)t.guest_->SetFp({});
+  if (started) {
+    t.set_ = Task::Set::kNothing;
+  } else {
+    t.SetGuestRegs(regs);
+    (void)t.guest_->SetFp({});
+  }
   SignalSet blocked = t.blocked() | action.mask;
   if ((action.flags & abi::kSA_NODEFER) == 0) blocked |= SignalBit(info.signo);
   t.SetBlocked(blocked);
 }
 
 base::Result<void> TaskRunner::PushFrame(platform::Regs* regs, const abi::SigInfo& info,
-                                         const abi::SigAction& action, SignalSet mask) {
+                                         const abi::SigAction& action, SignalSet mask,
+                                         bool* started) {
   Task& t = t_;
   if ((action.flags & abi::kSA_RESTORER) == 0) return abi::Errno::kEFAULT;
   // get_sigframe().
@@ -62,7 +70,7 @@ base::Result<void> TaskRunner::PushFrame(platform::Regs* regs, const abi::SigInf
     sp = t.altstack.sp + t.altstack.size;
     entering = true;
   }
-  platform::FpState fp = t.guest_->GetFp();
+  const std::span<const uint8_t> fp = kernel_.platform().initial_fp();
   uint64_t fp_addr = 0;
   if (!fp.empty()) {
     sp = (sp - fp.size()) & ~uint64_t{63};
@@ -96,9 +104,6 @@ base::Result<void> TaskRunner::PushFrame(platform::Regs* regs, const abi::SigInf
   size_t len = (action.flags & abi::kSA_SIGINFO) != 0 ? sizeof f : offsetof(abi::RtSigFrame, info);
   if (fp_addr != 0) TRY(t.mm_->CopyOut(UserAddr{fp_addr}, fp.data(), fp.size()));
   TRY(t.mm_->CopyOut(UserAddr{sp}, &f, len));
-  if ((static_cast<uint32_t>(t.altstack.flags) & abi::kSS_AUTODISARM) != 0) {
-    t.altstack = abi::StackT{0, abi::kSS_DISABLE, 0, 0};
-  }
 
   regs->rdi = static_cast<uint64_t>(info.signo);
   regs->rax = 0;
@@ -109,6 +114,15 @@ base::Result<void> TaskRunner::PushFrame(platform::Regs* regs, const abi::SigInf
   regs->cs = platform::kUserCs;
   regs->ss = platform::kUserSs;
   regs->eflags &= ~(kFlagDf | kFlagRf | kFlagTf);
+  *started = fp_addr != 0 && t.guest_->StartHandler({regs->rip, regs->rsp, regs->rdi, regs->rsi,
+                                                     regs->rdx, regs->eflags, fp_addr});
+  if (!*started && fp_addr != 0) {
+    platform::FpState own = t.guest_->GetFp();
+    TRY(t.mm_->CopyOut(UserAddr{fp_addr}, own.data(), std::min(own.size(), fp.size())));
+  }
+  if ((static_cast<uint32_t>(t.altstack.flags) & abi::kSS_AUTODISARM) != 0) {
+    t.SetAltStack(abi::StackT{0, abi::kSS_DISABLE, 0, 0});
+  }
   return {};
 }
 
@@ -169,9 +183,9 @@ SyscallResult Task::SigReturn() {
   if (!OnAltStack(r.rsp) && (mode == 0 || mode == static_cast<uint32_t>(abi::kSS_DISABLE) ||
                              mode == static_cast<uint32_t>(abi::kSS_ONSTACK))) {
     if (mode == static_cast<uint32_t>(abi::kSS_DISABLE)) {
-      altstack = abi::StackT{0, static_cast<int32_t>(flags), 0, 0};
+      SetAltStack(abi::StackT{0, static_cast<int32_t>(flags), 0, 0});
     } else if (s.size >= static_cast<uint64_t>(abi::kMINSIGSTKSZ)) {
-      altstack = abi::StackT{s.sp, static_cast<int32_t>(flags), 0, s.size};
+      SetAltStack(abi::StackT{s.sp, static_cast<int32_t>(flags), 0, s.size});
     }
   }
   SetGuestRegs(r);

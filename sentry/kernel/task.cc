@@ -1,5 +1,7 @@
 #include "sentry/kernel/task.h"
 
+#include <algorithm>
+
 #include "platform/host/host.h"
 #include "sentry/kernel/async_io.h"
 #include "sentry/kernel/signal_ops.h"
@@ -164,6 +166,8 @@ void Task::AccountSleep() {
   run_since_.store(0, std::memory_order_relaxed);
   nvcsw.fetch_add(1, std::memory_order_relaxed);
   state.store('S', std::memory_order_relaxed);
+  parker_.SetGuest(guest_.get());
+  if (guest_ != nullptr) guest_->Rest();
 }
 
 void Task::AccountWake() {
@@ -212,6 +216,8 @@ void Task::PublishLocal() {
     if (local_.load(std::memory_order_relaxed) != local) {
       SignalSet mask = blocked();
       local->blocked = mask;
+      local->sleeps = 0;
+      local->slept_ns = local->asleep_since = 0;
       local_.store(local, std::memory_order_release);
     }
     SetLocalPending((pending.pending() | g.pending.pending()) != 0);
@@ -223,12 +229,47 @@ void Task::PublishLocal() {
   local->euid = creds_->euid;
   local->gid = creds_->gid;
   local->egid = creds_->egid;
+  local->altstack_sp = altstack.sp;
+  local->altstack_size = altstack.size;
+  local->altstack_flags = static_cast<uint32_t>(altstack.flags);
   // In a user namespace ids change with its map, which others write.
   local->enabled = kernel_.options().hooks.enter == nullptr && seccomp_mode() == 0 &&
                    creds_->user_ns->parent() == nullptr;
 }
 
+void Task::SetAltStack(const abi::StackT& s) {
+  altstack = s;
+  local_stale_.store(true, std::memory_order_relaxed);
+}
+
+Task::LocalSleep Task::LocalSleeps() const {
+  // Under mu_ the memory stays: guest_ goes after local_ was reset.
+  base::MutexLock lock(mu_);
+  const platform::LocalThread* l = local_.load(std::memory_order_acquire);
+  if (l == nullptr) return {};
+  LocalSleep s;
+  s.ns = __atomic_load_n(&l->slept_ns, __ATOMIC_RELAXED);
+  s.times = __atomic_load_n(&l->sleeps, __ATOMIC_RELAXED);
+  // The guest may have written anything.
+  constexpr int64_t kMax = INT64_MAX / 4;
+  if (s.ns < 0 || s.ns > kMax) s.ns = 0;
+  const int64_t since = __atomic_load_n(&l->asleep_since, __ATOMIC_RELAXED);
+  if (since > 0 && in_guest_.load(std::memory_order_relaxed)) {
+    s.asleep = true;
+    s.ns += std::clamp<int64_t>(HostClock().Monotonic() - since, 0, kMax);
+  }
+  return s;
+}
+
+char Task::State() const {
+  const char s = state.load(std::memory_order_relaxed);
+  return s == 'R' && LocalSleeps().asleep ? 'S' : s;
+}
+
 void Task::DetachLocal() {
+  const LocalSleep slept = LocalSleeps();
+  run_ns_.fetch_sub(slept.ns, std::memory_order_relaxed);
+  nvcsw.fetch_add(slept.times, std::memory_order_relaxed);
   base::MutexLock l(group_->signal_mu);
   blocked_ = blocked();
   local_.store(nullptr, std::memory_order_relaxed);
@@ -266,6 +307,7 @@ Task::CpuTime Task::cpu_time() const {
   int64_t total = run_ns_.load(std::memory_order_relaxed);
   int64_t since = run_since_.load(std::memory_order_relaxed);
   if (since != 0) total += HostClock().Monotonic() - since;
+  total = std::max<int64_t>(total - LocalSleeps().ns, 0);
   int64_t sys = 0;
   int32_t tid = host_tid_.load(std::memory_order_relaxed);
   if (tid != 0) {

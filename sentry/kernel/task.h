@@ -161,6 +161,7 @@ class Task : public base::RefCounted {
   void SetTemporaryMask(SignalSet mask);
   // Own thread. Not in use: flags SS_DISABLE, as sas_ss_reset().
   abi::StackT altstack{0, 2, 0, 0};
+  void SetAltStack(const abi::StackT& s);
   // A signal that this task's own action causes (a fault), that can't be blocked or ignored
   // (force_sig_info).
   void ForceSignal(const abi::SigInfo& info);
@@ -218,10 +219,13 @@ class Task : public base::RefCounted {
     int64_t user, sys;
   };
   CpuTime cpu_time() const;
+  // 'S' for 'R' while it sleeps in the engine's stub.
+  char State() const;
   abi::Rusage Usage() const;
+  uint64_t VoluntarySwitches() const { return nvcsw.load() + LocalSleeps().times; }
   std::atomic<uint64_t> min_flt{0}, maj_flt{0}, nvcsw{0}, nivcsw{0};
   int64_t start_time = 0;  // CLOCK_BOOTTIME
-  // For /proc/[pid]/stat and wchan: 'R' running, 'S' blocked, 'T' stopped, 't' traced, 'Z' zombie.
+  // See State(): 'R' running, 'S' blocked, 'T' stopped, 't' traced, 'Z' zombie.
   std::atomic<char> state{'R'};
 
  private:
@@ -242,6 +246,13 @@ class Task : public base::RefCounted {
   void DetachLocal();
   void StoreBlocked(SignalSet mask);   // under signal_mu, by the own thread
   void SetLocalPending(bool pending);  // under signal_mu
+  // Sleeps in the engine's stub, since guest_ was made.
+  struct LocalSleep {
+    int64_t ns = 0;
+    uint32_t times = 0;
+    bool asleep = false;
+  };
+  LocalSleep LocalSleeps() const;
   // Sleeping and running again, for CPU time and /proc.
   void AccountSleep();
   void AccountWake();

@@ -24,8 +24,9 @@ class TaskRunner {
   bool NextSignal(abi::SigInfo* info, abi::SigAction* action);
   void Stop();
   void Deliver(const abi::SigInfo& info, const abi::SigAction& action);
+  // regs: those of the handler's start. started: the guest has them already.
   base::Result<void> PushFrame(platform::Regs* regs, const abi::SigInfo& info,
-                               const abi::SigAction& action, SignalSet mask);
+                               const abi::SigAction& action, SignalSet mask, bool* started);
 
   Task& t_;
   Kernel& kernel_;

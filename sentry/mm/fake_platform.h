@@ -93,7 +93,10 @@ class FakePlatform : public platform::Platform {
     spaces.push_back(as);
     return base::Ref<platform::AddressSpace>(as);
   }
-  uint32_t fp_size() const override { return 2696; }
+  std::span<const uint8_t> initial_fp() const override {
+    static constexpr uint8_t kInitial[2696] = {};
+    return kInitial;
+  }
   void Shutdown() override {}
   std::vector<base::Ref<FakeAddressSpace>> spaces;
 };

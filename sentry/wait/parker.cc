@@ -5,13 +5,16 @@
 namespace sentry {
 
 bool Parker::Park(int64_t deadline_ns) {
+  bool slept = false;
   uint32_t s = state_.load(std::memory_order_acquire);
   for (;;) {
     if (s == 1) {
-      if (state_.compare_exchange_weak(s, 0, std::memory_order_acquire)) return true;
-      continue;
+      if (!state_.compare_exchange_weak(s, 0, std::memory_order_acquire)) continue;
+      if (slept) platform::waking.fetch_sub(1, std::memory_order_relaxed);
+      return true;
     }
     if (s == 0 && !state_.compare_exchange_weak(s, 2, std::memory_order_acq_rel)) continue;
+    slept = true;
     long r;
     if (deadline_ns == kNoDeadline) {
       r = host::FutexWait(&state_, 2);
@@ -22,14 +25,27 @@ bool Parker::Park(int64_t deadline_ns) {
     s = state_.load(std::memory_order_acquire);
     if (r == -ETIMEDOUT) {
       // A token that came together with the deadline counts as a token.
-      uint32_t old = state_.exchange(0, std::memory_order_acquire);
-      return old == 1;
+      if (state_.exchange(0, std::memory_order_acquire) != 1) return false;
+      platform::waking.fetch_sub(1, std::memory_order_relaxed);
+      return true;
     }
   }
 }
 
+bool Parker::Give() {
+  if (state_.exchange(1, std::memory_order_acq_rel) != 2) return false;
+  platform::waking.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
 void Parker::Unpark() {
-  if (state_.exchange(1, std::memory_order_acq_rel) == 2) host::FutexWake(&state_, 1);
+  if (Give()) host::FutexWake(&state_, 1);
+}
+
+void Parker::UnparkReady() {
+  if (!Give()) return;
+  host::FutexWake(&state_, 1);
+  if (auto* guest = guest_.load(std::memory_order_relaxed)) guest->Expect();
 }
 
 }  // namespace sentry

@@ -257,7 +257,7 @@ SyscallResult sys_sigaltstack(Task& task, UserIn<abi::StackT> ss, UserOut<abi::S
       return abi::Errno::kENOMEM;
     }
     fresh.pad = 0;
-    task.altstack = fresh;
+    task.SetAltStack(fresh);
   }
   if (!oss.null()) {
     uint32_t keep = static_cast<uint32_t>(old.flags) & abi::kSS_AUTODISARM;

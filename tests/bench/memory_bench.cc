@@ -38,7 +38,7 @@ class NoPlatform : public platform::Platform {
   base::Result<base::Ref<platform::AddressSpace>> NewAddressSpace() override {
     return base::Ref<platform::AddressSpace>(base::MakeRef<NoAddressSpace>());
   }
-  uint32_t fp_size() const override { return 0; }
+  std::span<const uint8_t> initial_fp() const override { return {}; }
   void Shutdown() override {}
 };
 

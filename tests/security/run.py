@@ -240,7 +240,7 @@ class Tests:
             [self.bin["moat"], "--platform=" + engine, "do", "--root",
              os.path.join(folder, "served"), "--", "/attacker", "threads"] + how,
             user, folder, {}, timeout=300, preexec_fn=set_limit)
-        bound = limit or 32768
+        bound = limit or 16384
         for path in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"):
             with open(path) as f:
                 bound = min(bound, int(f.read()) // 2)

@@ -7,6 +7,9 @@ namespace platform::stub {
 
 // Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a
 // libc.
+// Also futex(2)'s operations.
+constexpr uint32_t kFutexWait = 0, kFutexWake = 1, kFutexWaitBitset = 9, kFutexPrivate = 128,
+                   kFutexClockRealtime = 256;
 enum : long {
   kSysClose = 3,
   kSysMmap = 9,
@@ -14,6 +17,7 @@ enum : long {
   kSysMunmap = 11,
   kSysRtSigaction = 13,
   kSysRtSigprocmask = 14,
+  kSysRtSigreturn = 15,
   kSysSchedYield = 24,
   kSysMremap = 25,
   kSysSendto = 44,
@@ -53,15 +57,30 @@ inline Channel* SlotOf(const void* p) {
 inline Channel* SlotAt(uint64_t index) {
   return reinterpret_cast<Channel*>(kSlots + index * kSlotSize);
 }
-inline const ProcessPage* Process() { return reinterpret_cast<const ProcessPage*>(kSlots); }
+inline ProcessPage* Process() { return reinterpret_cast<ProcessPage*>(kSlots); }
 
 // The zygote's page: what all guest processes inherit.
 struct ZygoteData {
   uint32_t fsgsbase;  // 1: the bases can be read and written without a call
   uint32_t filter_len;
+  uint64_t clock;        // __vdso_clock_gettime, or 0
   uint64_t filter[512];  // sock_filter
 };
 inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
+
+inline void* P(uint64_t addr) { return reinterpret_cast<void*>(addr); }
+
+// Leaf functions that touch memory which may not be there, or hold what the processor refuses:
+// false then.
+#pragma GCC visibility push(hidden)
+extern "C" {
+bool StubCopy(void* to, const void* from, uint64_t len);
+// XSAVE and XRSTOR of the components.
+bool StubSaveFp(uint64_t at, uint64_t components);
+bool StubRestoreFp(uint64_t at, uint64_t components);
+void StubInitFp(uint64_t components);
+}
+#pragma GCC visibility pop
 
 inline uint64_t ReadFs() {
   uint64_t v;
@@ -72,6 +91,17 @@ inline uint64_t ReadGs() {
   uint64_t v;
   __asm__ volatile("rdgsbase %0" : "=r"(v));
   return v;
+}
+
+constexpr uint64_t kUnblockable = 1 << 8 | 1 << 18;  // SIGKILL, SIGSTOP
+// Changes the signal mask; false if a signal is pending.
+inline bool SetMask(LocalThread* l, uint64_t mask) {
+  const uint64_t old = l->blocked;
+  if (mask == old) return true;
+  __atomic_store_n(&l->blocked, mask, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&l->pending, __ATOMIC_SEQ_CST) == 0) return true;
+  l->blocked = old;
+  return false;
 }
 
 // Hands the thread to the sentry and comes back with the command by which the guest goes on. uc:

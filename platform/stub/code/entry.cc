@@ -9,26 +9,27 @@ namespace platform::stub {
 
 namespace {
 
-// x86-64 call numbers, and futex(2)'s.
+// x86-64 call numbers.
 constexpr uint32_t kRtSigprocmask = 14, kGetpid = 39, kGetuid = 102, kGetgid = 104, kGeteuid = 107,
                    kGetegid = 108, kGetppid = 110, kGettid = 186, kFutex = 202;
-constexpr uint32_t kFutexWakePrivate = 1 | 128;
+constexpr long kEagain = 11, kEtimedout = 110;
 // A loop that waits by yielding must not keep the processor for ever.
 constexpr uint32_t kYieldsPerHost = 16;
 
-// Guest memory may not be there: then the handler has these return 0.
-extern "C" __attribute__((visibility("hidden"))) uint64_t StubCopyWord(uint64_t to, uint64_t from);
-
-constexpr uint64_t kUnblockable = 1 << 8 | 1 << 18;  // SIGKILL, SIGSTOP
+// futex(2) with op, unless *interrupted: -EINTR then, and when an interrupt comes meanwhile.
+extern "C" __attribute__((visibility("hidden"))) long StubSleepOn(uint64_t addr, uint64_t op,
+                                                                  uint64_t value, uint64_t timeout,
+                                                                  const uint32_t* interrupted,
+                                                                  uint64_t bits);
 
 // rt_sigprocmask(how, set, oldset, 8).
-bool SetMask(LocalThread* l, UContext* uc) {
+bool Sigprocmask(LocalThread* l, UContext* uc) {
   uint64_t how = uc->rdi, set = uc->rsi, old_set = uc->rdx;
   if (uc->r10 != 8 || set >= kBase || old_set >= kBase || l->pending != 0) return false;
   uint64_t old = l->blocked, mask = old;
   if (set != 0) {
     uint64_t arg;
-    if (!StubCopyWord(U(&arg), set)) return false;
+    if (!StubCopy(&arg, P(set), sizeof arg)) return false;
     arg &= ~kUnblockable;
     switch (static_cast<uint32_t>(how)) {
       case 0:  // SIG_BLOCK
@@ -44,24 +45,82 @@ bool SetMask(LocalThread* l, UContext* uc) {
         return false;
     }
   }
-  if (old_set != 0 && !StubCopyWord(old_set, U(&old))) return false;
-  if (mask != old) {
-    __atomic_store_n(&l->blocked, mask, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&l->pending, __ATOMIC_SEQ_CST) != 0) {
-      l->blocked = old;
-      return false;
-    }
-  }
+  if (old_set != 0 && !StubCopy(P(old_set), &old, sizeof old)) return false;
+  if (!SetMask(l, mask)) return false;
   uc->rax = 0;
   return true;
 }
 
+int64_t Now() {
+  struct {
+    int64_t sec, ns;
+  } t;
+  reinterpret_cast<int (*)(int, void*)>(Data()->clock)(1, &t);  // CLOCK_MONOTONIC
+  return t.sec * 1'000'000'000 + t.ns;
+}
+
+// Waits of private futexes are the host's, by this process's addresses.
+bool Sleep(Channel* c, UContext* uc, uint16_t* sleepers) {
+  LocalThread* l = &c->local;
+  if (Data()->clock == 0) return false;
+  // Counted before the host looks at the word.
+  __atomic_fetch_add(sleepers, 1, __ATOMIC_SEQ_CST);
+  const int64_t since = Now();
+  __atomic_store_n(&l->asleep_since, since, __ATOMIC_RELAXED);
+  const long r =
+      StubSleepOn(uc->rdi, static_cast<uint32_t>(uc->rsi), static_cast<uint32_t>(uc->rdx), uc->r10,
+                  &c->light.interrupted, static_cast<uint32_t>(uc->r9));
+  __atomic_store_n(&l->asleep_since, 0, __ATOMIC_RELAXED);
+  l->slept_ns += Now() - since;
+  l->sleeps++;
+  __atomic_fetch_sub(sleepers, 1, __ATOMIC_RELAXED);
+  // All else needs the sentry: a signal, a page that isn't there.
+  if (r != 0 && r != -kEagain && r != -kEtimedout) return false;
+  uc->rax = static_cast<uint64_t>(r);
+  return true;
+}
+
+// *woken: how many of those to wake are awake already, when the sentry knows of others.
+bool Futex(Channel* c, UContext* uc, uint32_t* woken) {
+  const uint64_t addr = uc->rdi;
+  if (addr % 4 != 0 || addr >= kBase) return false;
+  LocalSpace& s = Process()->local;
+  const uint32_t bucket = LocalSpace::BucketOf(addr);
+  switch (static_cast<uint32_t>(uc->rsi)) {
+    case kFutexWait | kFutexPrivate:
+      // With a time limit, which is relative, a wait that is interrupted could not be told to the
+      // sentry.
+      return uc->r10 == 0 && Sleep(c, uc, &s.futex_sleepers[bucket]);
+    case kFutexWaitBitset | kFutexPrivate:
+    case kFutexWaitBitset | kFutexPrivate | kFutexClockRealtime:
+      return uc->r10 < kBase && static_cast<uint32_t>(uc->r9) == ~0u &&
+             Sleep(c, uc, &s.futex_sleepers[bucket]);
+    case kFutexWake | kFutexPrivate: {
+      // The guest has changed the word already; a waiter counts itself before it looks at it.
+      __atomic_thread_fence(__ATOMIC_SEQ_CST);
+      const bool here = __atomic_load_n(&s.futex_sleepers[bucket], __ATOMIC_RELAXED) != 0;
+      const bool there = __atomic_load_n(&s.futex_waiters[bucket], __ATOMIC_RELAXED) != 0;
+      const auto count = static_cast<int32_t>(uc->rdx);
+      long n = here ? Call(kSysFutex, addr, kFutexWake | kFutexPrivate, uc->rdx) : 0;
+      if (n < 0) return false;
+      if (there && n < (count < 1 ? 1 : count)) {
+        *woken = static_cast<uint32_t>(n);
+        return false;
+      }
+      uc->rax = static_cast<uint64_t>(n);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
 // Calls whose answer is known here. False: the sentry's.
-bool Local(Channel* c, uint32_t nr, UContext* uc) {
+bool Local(Channel* c, uint32_t nr, UContext* uc, uint32_t* woken) {
   LocalThread& l = c->local;
   switch (nr) {
     case kRtSigprocmask:
-      return SetMask(&l, uc);
+      return Sigprocmask(&l, uc);
     case kGetpid:
       uc->rax = static_cast<uint64_t>(l.pid);
       return true;
@@ -87,18 +146,8 @@ bool Local(Channel* c, uint32_t nr, UContext* uc) {
       if (++c->yields % kYieldsPerHost == 0) Call(kSysSchedYield);
       uc->rax = 0;
       return true;
-    case kFutex: {
-      uint64_t addr = uc->rdi;
-      if (static_cast<uint32_t>(uc->rsi) != kFutexWakePrivate || addr % 4 != 0 || addr >= kBase)
-        return false;
-      // The guest has changed the word already; a waiter counts itself before it looks at it.
-      __atomic_thread_fence(__ATOMIC_SEQ_CST);
-      const LocalSpace& s = Process()->local;
-      if (__atomic_load_n(&s.futex_waiters[LocalSpace::BucketOf(addr)], __ATOMIC_RELAXED) != 0)
-        return false;
-      uc->rax = 0;
-      return true;
-    }
+    case kFutex:
+      return Futex(c, uc, woken);
     default:
       return false;
   }
@@ -119,15 +168,18 @@ uint64_t StopLight(Channel* c, uint32_t stopped) {
 
 extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
   UContext& uc = c->light.uc;
-  if (c->local.enabled && Local(c, nr, &uc)) return 0;
+  uint32_t woken = 0;
+  if (c->local.enabled && Local(c, nr, &uc, &woken)) return 0;
   c->nr = nr;
   c->arg[0] = uc.rdi;
   c->arg[1] = uc.rsi;
-  c->arg[2] = uc.rdx;
+  c->arg[2] = uc.rdx - woken;
   c->arg[3] = uc.r10;
   c->arg[4] = uc.r8;
   c->arg[5] = uc.r9;
-  return StopLight(c, kStoppedSyscall);
+  uint64_t leave = StopLight(c, kStoppedSyscall);
+  if (woken != 0 && leave == 0 && static_cast<int64_t>(uc.rax) >= 0) uc.rax += woken;
+  return leave;
 }
 
 extern "C" uint64_t StubInterrupted(Channel* c) { return StopLight(c, kStoppedInterrupt); }
@@ -267,15 +319,66 @@ slots:
   .quad 0x7fffc1000000
 
   .balign 16
-  .globl StubCopyWord
-StubCopyWord:
-  mov (%rsi), %rax
-  mov %rax, (%rdi)
+  .globl StubTouch
+StubTouch:
+  .globl StubCopy
+StubCopy:
+  mov %rdx, %rcx
+  rep movsb
   mov $1, %eax
   ret
-  .globl StubCopyWordFailed
-StubCopyWordFailed:
+  .globl StubSaveFp
+StubSaveFp:
+  mov %esi, %eax
+  mov %rsi, %rdx
+  shr $32, %rdx
+  xsave64 (%rdi)
+  mov $1, %eax
+  ret
+  .globl StubRestoreFp
+StubRestoreFp:
+  mov %esi, %eax
+  mov %rsi, %rdx
+  shr $32, %rdx
+  xrstor64 (%rdi)
+  mov $1, %eax
+  ret
+  .globl StubTouchEnd
+StubTouchEnd:
+  .globl StubTouchFailed
+StubTouchFailed:
   xor %eax, %eax
+  ret
+  .globl StubInitFp
+StubInitFp:
+  mov %edi, %eax
+  mov %rdi, %rdx
+  shr $32, %rdx
+  xrstor64 initial_fp(%rip)
+  ret
+  # No component in use, and MXCSR as after a reset, which is loaded all the same.
+  .balign 64
+initial_fp:
+  .fill 24, 1, 0
+  .long 0x1f80
+  .fill 548, 1, 0
+
+  .balign 16
+  .globl StubSleepOn
+StubSleepOn:
+  mov %rcx, %r10
+  mov $202, %eax
+  .globl StubSleep
+StubSleep:
+  cmpl $0, (%r8)
+  jne StubSleepNot
+  syscall
+  .globl StubSleepEnd
+StubSleepEnd:
+  ret
+  .globl StubSleepNot
+StubSleepNot:
+  mov $-4, %rax
   ret
 
   .balign 16

@@ -10,7 +10,6 @@ namespace platform::stub {
 namespace {
 
 constexpr int kEintr = 4;
-constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 constexpr uint64_t kProtRead = 1, kProtWrite = 2, kProtExec = 4;
 constexpr uint64_t kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
 constexpr uint64_t kMsgCmsgCloexec = 0x40000000;
@@ -115,6 +114,8 @@ bool RunOp(const Op& op) {
     }
     case kOpClose:
       return Call(kSysClose, op.fd) == 0;
+    case kOpWake:
+      return Call(kSysFutex, op.addr, kFutexWake | kFutexPrivate, op.offset) >= 0;
     case kOpClone: {
       Channel* n = SlotAt(op.fd);
       // In the new thread's slot: any thread of the process may be the one that carries the batch
@@ -138,24 +139,23 @@ bool RunOps(Channel* c) {
   return ok;
 }
 
-// Waits for a command while the state is `stopped`.
+// Waits for a command while the state is `stopped`. The sentry sets kSleeping when it will take
+// long, and takes it away again when a command is near.
 uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
-  if (spin) {
-    for (int i = 0; i < 2000; i++) {
-      uint32_t s = Load(&c->state);
-      if (s != stopped) return s;
-      __asm__ volatile("pause");
-    }
-  }
-  uint32_t expected = stopped;
-  if (!__atomic_compare_exchange_n(&c->state, &expected, stopped | kSleeping, false,
-                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-    return expected;
-  }
-  for (;;) {
-    Call(kSysFutex, U(&c->state), kFutexWait, stopped | kSleeping);
+  for (;; spin = true) {
     uint32_t s = Load(&c->state);
-    if (s != (stopped | kSleeping)) return s;
+    for (int i = 0; spin && i < 2000 && s == stopped; i++) {
+      __asm__ volatile("pause");
+      s = Load(&c->state);
+    }
+    if (s == stopped && __atomic_compare_exchange_n(&c->state, &s, stopped | kSleeping, false,
+                                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+      s = stopped | kSleeping;
+    while (s == (stopped | kSleeping)) {
+      Call(kSysFutex, U(&c->state), kFutexWait, s);
+      s = Load(&c->state);
+    }
+    if (s != stopped) return s;
   }
 }
 
@@ -174,16 +174,12 @@ uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
     if (command & kExit) {
       for (;;) Call(kSysExit, 0);
     }
-    if (command & kSaveFp) {
-      uint64_t mask = c->fp_mask;
-      __asm__ volatile("xsave64 (%0)" ::"r"(c->fp_at), "a"(static_cast<uint32_t>(mask)),
-                       "d"(static_cast<uint32_t>(mask >> 32))
-                       : "memory");
-    }
-    if ((command & kOps) && !RunOps(c)) {
+    if (((command & kOps) && !RunOps(c)) ||
+        ((command & kSaveFp) && !StubSaveFp(c->fp_at, c->fp_mask))) {
       stopped = kFailed;
       continue;
     }
+    if (command & kInitFp) StubInitFp(c->fp_mask);
     if (command & kStay) {
       stopped = kReady;
       continue;
@@ -198,7 +194,8 @@ uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
 namespace {
 
 extern "C" __attribute__((visibility("hidden"))) const uint8_t StubLeave[], StubLeaveEnd[],
-    StubSlow[], StubCopyWord[], StubCopyWordFailed[];
+    StubSlow[], StubSleep[], StubSleepEnd[], StubSleepNot[], StubTouch[], StubTouchEnd[],
+    StubTouchFailed[];
 
 constexpr uint64_t kArithmeticFlags = 0x8d5;  // OF SF ZF AF PF CF
 
@@ -235,15 +232,17 @@ bool EnterPatchedSite(UContext* uc) {
 bool Inside(Channel* c, int sig, UContext* uc) {
   uint64_t rip = uc->rip;
   bool thunk = rip >= kThunks && rip < kThunks + kMaxThunks * kThunkSize;
-  if (!thunk && (rip < kText || rip >= kText + kTextSize)) return false;
+  // The stub itself reads the clock; the guest does it with another stack.
+  bool clock = rip >= kVdso && rip < kVdso + kVdsoSize && SlotOf(P(uc->rsp)) == c;
+  if (!thunk && !clock && (rip < kText || rip >= kText + kTextSize)) return false;
   if (sig == kInterruptSignal) {
     c->light.interrupted = 1;
     if (rip >= U(StubLeave) && rip < U(StubLeaveEnd)) uc->rip = U(StubLeave);
+    if (rip >= U(StubSleep) && rip < U(StubSleepEnd)) uc->rip = U(StubSleepNot);
     return true;
   }
-  if ((sig == kSigsegv || sig == kSigbus) && rip >= U(StubCopyWord) &&
-      rip < U(StubCopyWordFailed)) {
-    uc->rip = U(StubCopyWordFailed);
+  if ((sig == kSigsegv || sig == kSigbus) && rip >= U(StubTouch) && rip < U(StubTouchEnd)) {
+    uc->rip = U(StubTouchFailed);
     return true;
   }
   // A step within what is one instruction to the guest.
@@ -253,6 +252,41 @@ bool Inside(Channel* c, int sig, UContext* uc) {
     uc->rip = Process()->base[info->image % kMaxImages] + info->site + rip % kThunkSize;
   }
   return false;
+}
+
+// rt_sigreturn(2) of the guest from a frame like those that the sentry makes, by the host's: uc
+// becomes what the guest's frame says. False: the sentry's.
+bool SigReturn(Channel* c, UContext* uc) {
+  LocalThread* l = &c->local;
+  UContext f;
+  if (!l->enabled || l->pending != 0 || uc->rsp >= kBase - sizeof f ||
+      !StubCopy(&f, P(uc->rsp), sizeof f) || f.cs != kCs || f.ss != kSs || f.rip >= kBase ||
+      f.rsp >= kBase)
+    return false;
+  // The alternate stack comes back with the frame: it must be what it is.
+  if (f.ss_sp != l->altstack_sp || f.ss_size != l->altstack_size || f.ss_flags != l->altstack_flags)
+    return false;
+  // struct _fpx_sw_bytes, at the end of the legacy area.
+  struct {
+    uint32_t magic1, extended_size;
+    uint64_t xfeatures;
+    uint32_t xstate_size;
+  } sw;
+  uint32_t magic2;
+  constexpr uint32_t kSwBytes = 464, kMagic1 = 0x46505853, kMagic2 = 0x46505845;
+  if (f.fpstate % 64 != 0 || f.fpstate >= kBase - c->fp_size ||
+      !StubCopy(&sw, P(f.fpstate + kSwBytes), sizeof sw) || sw.magic1 != kMagic1 ||
+      sw.extended_size != c->fp_size || sw.xfeatures != c->fp_mask ||
+      sw.xstate_size != c->xsave_size ||
+      !StubCopy(&magic2, P(f.fpstate + c->xsave_size), sizeof magic2) || magic2 != kMagic2)
+    return false;
+  // Whether the processor takes it: else the host would kill the process.
+  if (!StubRestoreFp(f.fpstate, c->fp_mask) || !SetMask(l, f.sigmask & ~kUnblockable)) return false;
+  const uint64_t* from = &f.r8;
+  for (uint64_t* to = &uc->r8; to != &uc->eflags; to++) *to = *from++;
+  uc->eflags = (f.eflags & kGuestEflags) | kFixedEflags;
+  uc->fpstate = f.fpstate;
+  return true;
 }
 
 }  // namespace
@@ -272,6 +306,8 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
   } else if (sig == kSigill && EnterPatchedSite(uc)) {
     return;
   }
+  const bool call = sig == kSigsys && info->sys.arch == kAuditArchX8664;
+  if (call && info->sys.syscall == kSysRtSigreturn && SigReturn(c, uc)) return;
   SaveBases(c);
   uint64_t frame = U(uc) - U(c);
   if (c->frame != frame) c->frame = frame;
@@ -279,7 +315,7 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
   // uretprobe passes every filter since Linux 6.14 (seccomp_uprobe_exception()). Its refusal is the
   // only SIGILL that the kernel makes without an exception of the processor.
   bool uretprobe = sig == kSigill && info->code == kSiKernel;
-  if (slow || uretprobe || (sig == kSigsys && info->sys.arch == kAuditArchX8664)) {
+  if (slow || uretprobe || call) {
     c->nr = slow        ? static_cast<uint32_t>(uc->rax)
             : uretprobe ? kUretprobe
                         : static_cast<uint32_t>(info->sys.syscall);
@@ -362,9 +398,11 @@ extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint6
   __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1"
           : "=&r"(sa.handler), "=&r"(sa.restorer));
   sa.flags = 0x4 | 0x08000000 | 0x04000000;  // SA_SIGINFO SA_ONSTACK SA_RESTORER
-  sa.mask = ~0ull;
   const int signals[] = {kSigsys, kSigsegv, kSigbus, kSigfpe, kSigill, kSigtrap, kInterruptSignal};
   for (int sig : signals) {
+    // Nothing interrupts the handler but what StubCopy() and its like meet, in a system call.
+    sa.mask = ~0ull;
+    if (sig == kSigsys) sa.mask &= ~(1ull << (kSigsegv - 1) | 1ull << (kSigbus - 1));
     if (Call(kSysRtSigaction, sig, U(&sa), 0, 8) != 0) Die();
   }
   uint64_t all = ~0ull;
@@ -456,6 +494,7 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   auto* d = reinterpret_cast<ZygoteData*>(kZygoteData);
   d->fsgsbase = a->fsgsbase;
   d->filter_len = a->filter_len;
+  d->clock = vdso_ok ? a->clock : 0;
   copy(U(d->filter), a->filter, a->filter_len * 8ull);
   uint64_t entry = kText + (reinterpret_cast<uint64_t>(&StubZygote) - a->text);
   __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(kZygoteStack),

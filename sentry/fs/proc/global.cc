@@ -208,7 +208,7 @@ std::string Stat(Kernel& k) {
       Task::CpuTime c = t->cpu_time();
       user += c.user;
       system += c.sys;
-      running += t->state.load() == 'R';
+      running += t->State() == 'R';
       total++;
     }
   }

@@ -152,7 +152,7 @@ Text TaskStat(Instance& i, Task& t, bool thread) {
             rt_priority = t.sched_priority.load();
   const int prio = policy == 0 || policy == 3 || policy == 5 ? 20 + nice : -1 - rt_priority;
   std::string out = Format("%d (%s) %c %d %d %d %d %d %u ", f.pid, EscapeComm(t.comm()).c_str(),
-                           t.state.load(), f.ppid, f.pgrp, f.session, f.tty, f.tpgid, 0x400000U);
+                           t.State(), f.ppid, f.pgrp, f.session, f.tty, f.tpgid, 0x400000U);
   out += Format("%lu %ld %lu %ld %ld %ld %ld %ld %d %d %d 0 %ld ", t.min_flt.load(),
                 children.minflt, t.maj_flt.load(), children.majflt, cpu.user / kNsPerTick,
                 cpu.system / kNsPerTick, ticks(children.utime), ticks(children.stime), prio, nice,
@@ -178,7 +178,7 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
   std::string out = "Name:\t" + EscapeComm(t.comm()) + "\n";
   if (fs) out += Format("Umask:\t%04o\n", fs->umask());
   out += Format("State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-                StateName(t.state.load()), f.tgid, f.pid, f.ppid);
+                StateName(t.State()), f.tgid, f.pid, f.ppid);
   out +=
       Format("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", uid(c->uid), uid(c->euid),
              uid(c->suid), uid(c->fsuid), gid(c->gid), gid(c->egid), gid(c->sgid), gid(c->fsgid));
@@ -225,7 +225,7 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
       : cpus >= 64      ? ~0UL
                         : (1UL << cpus) - 1,
       cpus == 1 ? "0" : Format("0-%d", cpus - 1).c_str());
-  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.nvcsw.load(),
+  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.VoluntarySwitches(),
                 t.nivcsw.load());
   return out;
 }
