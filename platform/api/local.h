@@ -31,7 +31,9 @@ struct LocalThread {
 struct LocalSpace {
   static constexpr uint32_t kBuckets = 512;
   // By bucket of the address: how many wait, or are about to look whether they must, for a private
-  // futex; in the sentry, and in the stub. Both 0: a waker need not ask anybody.
+  // futex; in the sentry, and in the stub. Both 0: a waker need not ask anybody. Who sleeps in the
+  // stub stays counted where it began when it is moved to another futex: that has kMoved then.
+  static constexpr uint16_t kMoved = 0x8000;
   uint16_t futex_waiters[kBuckets];
   uint16_t futex_sleepers[kBuckets];
 

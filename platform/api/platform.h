@@ -77,6 +77,8 @@ class AddressSpace : public base::RefCounted {
   // Wakes up to count of those who sleep in the stub for the private futex at addr (queued like the
   // others).
   virtual void WakeLocal(uint64_t addr, uint32_t count) {}
+  // As WakeLocal(), and moves up to so many others to the futex at `to`.
+  virtual void MoveLocal(uint64_t addr, uint32_t count, uint64_t to, uint32_t moved) {}
 
   // Ends all guest threads at once: each Run() returns kDead. Idempotent, from any thread. The
   // destructor does it too.

@@ -72,7 +72,7 @@ std::vector<sock_filter> GuestFilter() {
   b.Any(SYS_rt_sigreturn);
   // The channel's waits and wakes; those of the guest's private futexes.
   b.OneOf(SYS_futex, 1,
-          {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE,
+          {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, FUTEX_REQUEUE_PRIVATE,
            FUTEX_WAIT_BITSET_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME});
   // Only descriptors that the sentry gave, always at a fixed place, never anonymous or huge.
   b.OneOf(SYS_mmap, 3, {MAP_SHARED | MAP_FIXED});

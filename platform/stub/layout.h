@@ -85,7 +85,8 @@ enum OpKind : uint32_t {
   kOpReceive = 4,
   kOpClose = 5,
   kOpClone = 6,
-  kOpWake = 7,  // up to offset sleepers of the private futex at addr
+  kOpWake = 7,  // up to len sleepers of the private futex at addr
+  kOpMove = 8,  // as kOpWake; up to fd others move to that at offset
 };
 
 struct Op {

@@ -157,7 +157,7 @@ long Space::Start() {
 
 void Space::PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot,
                        int fd, base::Ref<platform::MapFile> file) {
-  CHECK(len <= kBase && addr <= kBase - len);
+  CHECK(kind > kOpProtect || (len <= kBase && addr <= kBase - len));
   uint32_t kind_prot = kind | static_cast<uint32_t>(prot) << 8;
   // What a later change of the same range makes pointless, or continues, is no change of its own.
   while (!queue_.empty()) {
@@ -235,7 +235,15 @@ void Space::Forget(const platform::MapFile& file) {
 
 void Space::WakeLocal(uint64_t addr, uint32_t count) {
   base::MutexLock lock(mu_);
-  PushLocked(kOpWake, addr, 0, count, 0, -1);
+  PushLocked(kOpWake, addr, std::min(count, kMaxSlots), 0, 0, -1);
+}
+
+void Space::MoveLocal(uint64_t addr, uint32_t count, uint64_t to, uint32_t moved) {
+  base::MutexLock lock(mu_);
+  __atomic_fetch_or(&process_page()->local.futex_sleepers[platform::LocalSpace::BucketOf(to)],
+                    platform::LocalSpace::kMoved, __ATOMIC_SEQ_CST);
+  PushLocked(kOpMove, addr, std::min(count, kMaxSlots), to, 0,
+             static_cast<int>(std::min(moved, kMaxSlots)));
 }
 
 void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
@@ -421,7 +429,7 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
 uint32_t Space::Asleep() const {
   uint32_t n = 0;
   for (const uint16_t& count : process_page()->local.futex_sleepers)
-    n += __atomic_load_n(&count, __ATOMIC_RELAXED);
+    n += __atomic_load_n(&count, __ATOMIC_RELAXED) & (platform::LocalSpace::kMoved - 1);
   return std::min(n, kMaxSlots);
 }
 

@@ -32,6 +32,7 @@ class Space final : public platform::AddressSpace {
   void Protect(uint64_t addr, uint64_t len, uint8_t prot) override;
   void Forget(const platform::MapFile& file) override;
   void WakeLocal(uint64_t addr, uint32_t count) override;
+  void MoveLocal(uint64_t addr, uint32_t count, uint64_t to, uint32_t moved) override;
   base::Result<std::unique_ptr<platform::GuestThread>> NewThread(
       platform::GuestThread* creator, const platform::Regs& regs,
       const platform::FpState& fp) override;

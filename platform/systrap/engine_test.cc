@@ -639,7 +639,7 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
   EXPECT_TRUE(call(SYS_clone, kThread & ~uint64_t{CLONE_THREAD}));
   EXPECT_TRUE(call(SYS_clone, kThread | CLONE_NEWUSER));
   EXPECT_TRUE(call(SYS_clone, kThread | CLONE_UNTRACED));
-  for (uint64_t op : {2, 3, 4, 5, 6, 9, 10, 11, 12, 128, 129, 256})
+  for (uint64_t op : {2, 3, 4, 5, 6, 9, 10, 11, 12, 130, 132, 133, 134, 138, 256})
     EXPECT_TRUE(call(SYS_futex, kData, op)) << op;
   for (uint64_t fd : {1, 2, 3, 100}) EXPECT_TRUE(call(SYS_recvmsg, fd)) << fd;
   EXPECT_TRUE(call(SYS_recvmsg, 1ull << 32));

@@ -73,16 +73,21 @@ uint16_t* LocalCount(Task& t, uint64_t addr, bool is_private) {
   return local == nullptr ? nullptr : &local->futex_waiters[platform::LocalSpace::BucketOf(addr)];
 }
 
-// Wakes up to count of those who sleep in the engine's stub, before the task goes back to the
-// guest: how many, as far as the sentry knows.
-int32_t WakeLocal(Task& t, uint64_t addr, bool is_private, int32_t count) {
-  if (!is_private || count <= 0) return 0;
-  platform::LocalSpace* local = t.mm().address_space().local();
+// How many may sleep in the engine's stub, or kMoved for how many nobody knows.
+int32_t LocalSleepers(Task& t, uint64_t addr, bool is_private) {
+  platform::LocalSpace* local = is_private ? t.mm().address_space().local() : nullptr;
   if (local == nullptr) return 0;
-  const uint16_t* sleepers = &local->futex_sleepers[platform::LocalSpace::BucketOf(addr)];
-  const int32_t n = std::min<int32_t>(__atomic_load_n(sleepers, __ATOMIC_SEQ_CST), count);
-  if (n > 0) t.mm().address_space().WakeLocal(addr, static_cast<uint32_t>(count));
-  return n;
+  return __atomic_load_n(&local->futex_sleepers[platform::LocalSpace::BucketOf(addr)],
+                         __ATOMIC_SEQ_CST);
+}
+
+// Wakes up to count of them, before the task goes back to the guest: how many, as far as the sentry
+// knows.
+int32_t WakeLocal(Task& t, uint64_t addr, bool is_private, int32_t count) {
+  const int32_t n = count > 0 ? LocalSleepers(t, addr, is_private) : 0;
+  if (n == 0) return 0;
+  t.mm().address_space().WakeLocal(addr, static_cast<uint32_t>(count));
+  return std::min(n & (platform::LocalSpace::kMoved - 1), count);
 }
 
 // Tasks to wake once the bucket is unlocked. The references keep their parkers alive.
@@ -281,9 +286,22 @@ base::Result<int32_t> FutexRequeue(Task& t, UserAddr from, bool from_private, Us
     }
   }
   Wake(wake);
-  // Those who sleep in the stub can't be moved: they wake up, and look again.
-  const int32_t left = wake_count - woken + std::min(move - moved, INT32_MAX - wake_count);
-  if (left > 0) woken += WakeLocal(t, from.value, from_private, INT32_MAX);
+  wake_count -= woken, move -= moved;
+  const int32_t sleepers =
+      (wake_count | move) != 0 ? LocalSleepers(t, from.value, from_private) : 0;
+  if (sleepers > 0) {
+    // A shared futex they can't be moved to: they wake up, and look again.
+    const int32_t known = sleepers & (platform::LocalSpace::kMoved - 1);
+    const int32_t wake_now = std::min(wake_count, known);
+    const int32_t move_now = std::min(move, known - wake_now);
+    if (to_private) {
+      t.mm().address_space().MoveLocal(from.value, static_cast<uint32_t>(wake_count), to.value,
+                                       static_cast<uint32_t>(move));
+    } else {
+      t.mm().address_space().WakeLocal(from.value, UINT32_MAX);
+    }
+    woken += wake_now, moved += move_now;
+  }
   return woken + moved;
 }
 

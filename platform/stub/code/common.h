@@ -8,8 +8,8 @@ namespace platform::stub {
 // Linux x86-64 (asm/unistd_64.h and friends): this code can't include host headers that need a
 // libc.
 // Also futex(2)'s operations.
-constexpr uint32_t kFutexWait = 0, kFutexWake = 1, kFutexWaitBitset = 9, kFutexPrivate = 128,
-                   kFutexClockRealtime = 256;
+constexpr uint32_t kFutexWait = 0, kFutexWake = 1, kFutexRequeue = 3, kFutexWaitBitset = 9,
+                   kFutexPrivate = 128, kFutexClockRealtime = 256;
 enum : long {
   kSysClose = 3,
   kSysMmap = 9,

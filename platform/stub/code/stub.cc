@@ -115,7 +115,9 @@ bool RunOp(const Op& op) {
     case kOpClose:
       return Call(kSysClose, op.fd) == 0;
     case kOpWake:
-      return Call(kSysFutex, op.addr, kFutexWake | kFutexPrivate, op.offset) >= 0;
+      return Call(kSysFutex, op.addr, kFutexWake | kFutexPrivate, op.len) >= 0;
+    case kOpMove:
+      return Call(kSysFutex, op.addr, kFutexRequeue | kFutexPrivate, op.len, op.fd, op.offset) >= 0;
     case kOpClone: {
       Channel* n = SlotAt(op.fd);
       // In the new thread's slot: any thread of the process may be the one that carries the batch
