@@ -225,8 +225,8 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
       : cpus >= 64      ? ~0UL
                         : (1UL << cpus) - 1,
       cpus == 1 ? "0" : Format("0-%d", cpus - 1).c_str());
-  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n", t.VoluntarySwitches(),
-                t.nivcsw.load());
+  out += Format("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n",
+                t.VoluntarySwitches(), t.nivcsw.load());
   return out;
 }
 
