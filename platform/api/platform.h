@@ -37,9 +37,9 @@ class MapFile : public base::RefCounted {
   const bool stable_;
 };
 
-// Threads of this process that have been woken to work for a guest, and don't run yet: the
-// processors are theirs, so who waits busily gives up.
-inline std::atomic<int> waking{0};
+// How many threads drive a guest thread and don't sleep: they, or their guests, run or want to. Who
+// wakes one counts it, so that whoever waits busily sees at once that others want the processor.
+inline std::atomic<int> active{0};
 
 struct Options {
   bool patch = true;  // rewrite system call sites

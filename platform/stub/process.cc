@@ -493,9 +493,7 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
       uint32_t s = LoadWord(word);
       if (s != command) return s & kKindMask;
       // Others want the processor. What comes at once is worth waiting for even so.
-      if (i >= kBriefSpin &&
-          (platform::waking.load(std::memory_order_relaxed) > 0 || space_->engine()->Crowded(0)))
-        break;
+      if (i >= kBriefSpin && space_->engine()->Crowded()) break;
       __builtin_ia32_pause();
     }
   }
@@ -562,7 +560,7 @@ void Engine::CountAsleep() {
   base::MutexLock lock(mu_);
   for (auto& [pid, space] : spaces_) n += static_cast<int>(space->Asleep());
   // A guest that lies about its own can't hide others'.
-  const int most = std::max(running.load(std::memory_order_relaxed) - 1, 0);
+  const int most = std::max(platform::active.load(std::memory_order_relaxed) - 1, 0);
   asleep_.store(std::min(n, most), std::memory_order_relaxed);
 }
 

@@ -164,14 +164,11 @@ class Engine : public platform::Platform {
   void Shutdown() override;
   int cpus() const { return cpus_; }
   bool patching() const { return patching_; }
-  // How many guest threads are in the guest now, or asleep in the stub.
-  std::atomic<int> running{0};
   // Whether there are too few processors for pairs of threads, one in the guest and one in the
-  // sentry, that wait for each other busily; with so many pairs more than there are.
-  bool Crowded(int more) const {
-    int pairs = running.load(std::memory_order_relaxed) - asleep_.load(std::memory_order_relaxed);
-    return (pairs + more) * 2 > cpus_;
-  }
+  // sentry, that wait for each other busily.
+  bool Crowded() const { return Pairs() * 2 > cpus_; }
+  // Whether there is a processor for each of them that isn't asleep.
+  bool Roomy() const { return Pairs() <= cpus_; }
   // Counts those asleep anew, which takes a while.
   void CountAsleep();
 
@@ -196,6 +193,11 @@ class Engine : public platform::Platform {
   Patcher patcher_;
   bool patching_ = false;
   int cpus_ = 1;
+  // Those that run, or want to.
+  int Pairs() const {
+    return platform::active.load(std::memory_order_relaxed) -
+           asleep_.load(std::memory_order_relaxed);
+  }
   std::atomic<int> asleep_{0};
   // Held while a process is created, so that the reaper finds every pid in the table; and while a
   // pid is used, so that it is not reused meanwhile.

@@ -83,6 +83,7 @@ class SystrapThread final : public stub::Thread {
   bool ret_pending_ = false;
   bool regs_valid_ = false;
   bool last_spun_ = false;
+  bool rested_ = false;  // the stub was told not to wait busily
   uint32_t trips_ = 0;
   uint64_t ret_ = 0;
   uint64_t orig_rax_ = ~uint64_t{0};
@@ -139,23 +140,19 @@ Stop SystrapThread::Run() {
   }
   command |= std::exchange(flags_, 0);
   regs_valid_ = false;
+  // A pair of spinning threads needs two processors. Work that this process doesn't know of makes
+  // it a waste: then neither side spins for a while.
   auto* engine = space_->engine();
-  engine->running.fetch_add(1, std::memory_order_relaxed);
-  // A pair of spinning threads needs two processors, and other work on the machine makes it a
-  // waste: then neither side spins for a while.
   if (++trips_ % kTripsPerCount == 0) engine->CountAsleep();
-  bool spin = !engine->Crowded(0);
-  if (spin && spin_pause_ != 0) {
-    spin_pause_--;
-    spin = false;
-  }
-  bool spun = last_spun_;
-  last_spun_ = spin;
+  const bool spin = spin_pause_ == 0;
+  if (!spin) spin_pause_--;
+  if (spin) command |= engine->Crowded() ? stub::kSpin | stub::kBrief : stub::kSpin;
   slept_ = false;
-  if (spin) command |= stub::kSpin;
   bool alive = Command(command);
-  bool stub_slept = slept_;
-  slept_ = false;
+  // By itself, that is.
+  const bool stub_slept = slept_ && !rested_;
+  const bool spun = std::exchange(last_spun_, spin);
+  slept_ = rested_ = false;
   uint32_t state = alive ? WaitStop(command, spin) : stub::kDead;
   if ((spin && slept_) || (spun && stub_slept)) {
     spin_pause_ = spin_backoff_;
@@ -163,7 +160,6 @@ Stop SystrapThread::Run() {
   } else if (spin) {
     spin_backoff_ = 1;
   }
-  engine->running.fetch_sub(1, std::memory_order_relaxed);
   running_.store(false, std::memory_order_relaxed);
   return Stopped(state);
 }
@@ -321,6 +317,7 @@ platform::FpState SystrapThread::GetFp() {
 }
 
 void SystrapThread::Rest() {
+  rested_ = true;
   uint32_t s = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED);
   // The stub sees it, and goes to sleep on the word.
   if ((s & stub::kSleeping) == 0 && (s & stub::kKindMask) > stub::kRunning) {
@@ -330,8 +327,7 @@ void SystrapThread::Rest() {
 }
 
 void SystrapThread::Expect() {
-  // Worth it only while a processor would be idle otherwise.
-  if (space_->engine()->Crowded(1)) return;
+  if (!space_->engine()->Roomy()) return;
   uint32_t s = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED);
   if ((s & stub::kSleeping) == 0 || (s & stub::kKindMask) <= stub::kRunning) return;
   if (__atomic_compare_exchange_n(&channel_->state, &s, s & ~stub::kSleeping, false,

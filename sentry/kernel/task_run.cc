@@ -9,6 +9,12 @@
 namespace sentry {
 
 void TaskRunner::Run() {
+  platform::active.fetch_add(1, std::memory_order_relaxed);
+  Loop();
+  platform::active.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void TaskRunner::Loop() {
   Task& t = t_;
   for (;;) {
     if (t.interrupt_.load(std::memory_order_acquire)) [[unlikely]] {

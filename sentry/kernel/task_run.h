@@ -13,6 +13,7 @@ class TaskRunner {
   void Run();
 
  private:
+  void Loop();
   void DoSyscall();
   // The guest's own filters: false, and the outcome is set, if the call is not to be made.
   bool Seccomp(const SyscallArgs& args);

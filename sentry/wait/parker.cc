@@ -5,16 +5,16 @@
 namespace sentry {
 
 bool Parker::Park(int64_t deadline_ns) {
-  bool slept = false;
   uint32_t s = state_.load(std::memory_order_acquire);
   for (;;) {
     if (s == 1) {
-      if (!state_.compare_exchange_weak(s, 0, std::memory_order_acquire)) continue;
-      if (slept) platform::waking.fetch_sub(1, std::memory_order_relaxed);
-      return true;
+      if (state_.compare_exchange_weak(s, 0, std::memory_order_acquire)) return true;
+      continue;
     }
-    if (s == 0 && !state_.compare_exchange_weak(s, 2, std::memory_order_acq_rel)) continue;
-    slept = true;
+    if (s == 0) {
+      if (!state_.compare_exchange_weak(s, 2, std::memory_order_acq_rel)) continue;
+      platform::active.fetch_sub(1, std::memory_order_relaxed);
+    }
     long r;
     if (deadline_ns == kNoDeadline) {
       r = host::FutexWait(&state_, 2);
@@ -25,16 +25,16 @@ bool Parker::Park(int64_t deadline_ns) {
     s = state_.load(std::memory_order_acquire);
     if (r == -ETIMEDOUT) {
       // A token that came together with the deadline counts as a token.
-      if (state_.exchange(0, std::memory_order_acquire) != 1) return false;
-      platform::waking.fetch_sub(1, std::memory_order_relaxed);
-      return true;
+      if (state_.exchange(0, std::memory_order_acquire) == 1) return true;
+      platform::active.fetch_add(1, std::memory_order_relaxed);
+      return false;
     }
   }
 }
 
 bool Parker::Give() {
   if (state_.exchange(1, std::memory_order_acq_rel) != 2) return false;
-  platform::waking.fetch_add(1, std::memory_order_relaxed);
+  platform::active.fetch_add(1, std::memory_order_relaxed);
   return true;
 }
 

@@ -141,12 +141,15 @@ bool RunOps(Channel* c) {
   return ok;
 }
 
+// How often a waiting thread looks; a pause takes about 50 ns.
+constexpr int kSpins = 2000, kBriefSpins = 50, kExpectSpins = 400;
+
 // Waits for a command while the state is `stopped`. The sentry sets kSleeping when it will take
 // long, and takes it away again when a command is near.
-uint32_t WaitCommand(Channel* c, uint32_t stopped, bool spin) {
-  for (;; spin = true) {
+uint32_t WaitCommand(Channel* c, uint32_t stopped, int spins) {
+  for (;; spins = kExpectSpins) {
     uint32_t s = Load(&c->state);
-    for (int i = 0; spin && i < 2000 && s == stopped; i++) {
+    for (int i = 0; i < spins && s == stopped; i++) {
       __asm__ volatile("pause");
       s = Load(&c->state);
     }
@@ -170,7 +173,8 @@ uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
       last = __atomic_exchange_n(&c->state, stopped, __ATOMIC_ACQ_REL);
       if (last & kSleeping) Call(kSysFutex, U(&c->state), kFutexWake, 1);
     }
-    uint32_t command = WaitCommand(c, stopped, (last & kSpin) != 0);
+    const int spins = (last & kSpin) == 0 ? 0 : (last & kBrief) != 0 ? kBriefSpins : kSpins;
+    uint32_t command = WaitCommand(c, stopped, spins);
     publish = true;
     if ((command & kKindMask) != kRunning) Die();
     if (command & kExit) {
