@@ -4,6 +4,7 @@
 //   PORT", waits attacker native ACT FOLDER   tries an act as it is: natively, or in a guest
 //   attacker stub ACT            in a guest: by the system call instruction of the stub
 //   attacker threads [stub]      in a guest: as many threads as it can get; says how many, and ends
+//   attacker corrupt SEED        in a guest: overwrites the stub's memory (corrupt.h)
 //   attacker escaped             the proof of an execve
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -25,6 +26,7 @@
 #include "platform/host/host.h"
 #include "platform/stub/layout.h"
 #include "tests/security/acts.h"
+#include "tests/security/corrupt.h"
 
 namespace security {
 namespace {
@@ -156,6 +158,9 @@ int Main(int argc, char** argv) {
       HostThreads();
     }
     OrdinaryThreads();
+  }
+  if (strcmp(what, "corrupt") == 0 && argc > 2) {
+    return Corrupt(static_cast<unsigned>(strtoul(argv[2], nullptr, 10)));
   }
   const Act* act = argc > 2 ? FindAct(argv[2]) : nullptr;
   if (strcmp(what, "victim") == 0 && argc > 2) return Victim(argv[2]);

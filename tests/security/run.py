@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries what a hostile guest and a compromised sentry or gofer would do to the host: all of it must fail.
 
-    run.py --build build/release [--only acts,guest,threads,rows,release] [-k ACT] [-v]
+    run.py --build build/release [--only acts,guest,threads,corrupt,rows,release] [-k ACT] [-v]
 
 acts     moat_compromised's sentry and gofer, confined, try every act of acts.cc. Controls: natively the act succeeds; without the
          filter it fails or succeeds as its flags say, so that each of the two barriers is seen to hold by itself.
@@ -16,6 +16,7 @@ import argparse
 import collections
 import concurrent.futures
 import os
+import random
 import re
 import resource
 import shutil
@@ -249,6 +250,17 @@ class Tests:
         self.check(name, status == 0 and got and most // 2 < int(got.group(1)) < most,
                    "at most %d, status %r, %r %s" % (most, status, out, err))
 
+    # --- the stub's memory ---
+
+    def corrupt(self, engine, seed):
+        folder = self.place(self.users[0])
+        status, out, err = self.run(
+            [self.bin["moat"], "--platform=" + engine, "do", "--root",
+             os.path.join(folder, "served"), "--", "/attacker", "corrupt", str(seed)],
+            self.users[0], folder, {}, timeout=300)
+        self.check("corrupt %s %d" % (engine, seed), status == 0 and out.strip().isdigit(),
+                   "status %r, %r %s" % (status, out, err))
+
     # --- rows ---
 
     def rows(self):
@@ -313,6 +325,9 @@ class Tests:
                     self.threads(user, "systrap", how, 1000)
             self.threads(self.users[0], "ptrace", [], 1000)
             self.threads(self.users[0], "systrap", ["stub"], 0)
+        if "corrupt" in only:
+            for engine in ("systrap", "ptrace"):
+                self.corrupt(engine, random.randrange(1 << 31))
         if "rows" in only:
             self.rows()
         print("%d passed, %d failed" % (self.passed, self.failed))
@@ -322,7 +337,7 @@ class Tests:
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--build", required=True, help="the build folder")
-    p.add_argument("--only", default="acts,guest,threads,rows,release")
+    p.add_argument("--only", default="acts,guest,threads,corrupt,rows,release")
     p.add_argument("-k", action="append", default=[], help="only acts whose name holds this")
     p.add_argument("-v", action="store_true")
     tests = Tests(p.parse_args())
