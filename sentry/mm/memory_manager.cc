@@ -27,6 +27,14 @@ MemoryManager::MemoryManager(platform::Platform& platform, base::Ref<platform::A
 
 MemoryManager::~MemoryManager() {
   as_->Kill();
+  DropFiles();
+  base::MutexLock lock(mu_);
+  for (auto& [key, use] : uses_) {
+    if (use.memory) static_cast<MemoryFile*>(key)->spaces.fetch_sub(1);
+  }
+}
+
+void MemoryManager::DropFiles() {
   Garbage garbage;
   base::MutexLock lock(mu_);
   for (auto& [start, v] : vmas_) {
@@ -34,9 +42,8 @@ MemoryManager::~MemoryManager() {
       v.mappable->OnUnmap(v.end - v.start, v.shared && (v.max_prot & platform::kProtWrite));
     garbage.Take(v);
   }
-  for (auto& [key, use] : uses_) {
-    if (use.memory) static_cast<MemoryFile*>(key)->spaces.fetch_sub(1);
-  }
+  vmas_.clear();
+  if (exe_) garbage.refs.push_back(std::move(exe_));
 }
 
 // --- VMAs ---

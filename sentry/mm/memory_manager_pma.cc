@@ -310,34 +310,43 @@ bool MemoryManager::BreakCow(const Vma& v, uint64_t addr, Garbage* g) {
       Thaw(f, g);
       return true;
     }
+    if (habit_) habit_->Note(addr);
   }
+  uint64_t start, end;
+  if (!CopyChunk(v, addr, &start, &end, g)) return false;
+  MapEngine(start, end);
+  return true;
+}
+
+bool MemoryManager::CopyChunk(const Vma& v, uint64_t addr, uint64_t* start, uint64_t* end,
+                              Garbage* g) {
+  auto it = FindPma(addr);
   uint64_t chunk = kCopyChunk;
   for (size_t n = pmas_.size(); n > kManyPmas; n /= 2) chunk *= 2;
   uint64_t low = std::max(it->first, v.start), high = std::min(it->second.end, v.end);
-  uint64_t start = std::max(low, addr - addr % chunk);
-  uint64_t end = std::min(high, addr - addr % chunk + chunk);
+  *start = std::max(low, addr - addr % chunk);
+  *end = std::min(high, addr - addr % chunk + chunk);
   if (it->second.kind == Kind::kFileCow) {
-    uint64_t size = v.mappable->size(), offset = v.offset + (start - v.start);
+    uint64_t size = v.mappable->size(), offset = v.offset + (*start - v.start);
     if (size <= offset) return false;
-    end = std::min(end, start + PageUp(size - offset));
-    if (end <= addr) return false;
+    *end = std::min(*end, *start + PageUp(size - offset));
+    if (*end <= addr) return false;
   }
-  uint64_t len = end - start;
-  uint64_t offset = AllocateIn(start, len, low, high);
+  uint64_t len = *end - *start;
+  uint64_t offset = AllocateIn(*start, len, low, high);
   if (offset == MemoryFile::kNoSpace) return false;
   base::Ref<BackingFile> from = it->second.file;
-  uint64_t from_offset = it->second.offset + (start - it->first);
+  uint64_t from_offset = it->second.offset + (*start - it->first);
   bool hole = it->second.kind == Kind::kFrozen &&
               static_cast<MemoryFile*>(from.get())->NextData(from_offset, from_offset + len) ==
                   from_offset + len;
   if (!hole && !CopyInto(*current_, offset, *from, from_offset, len)) return false;
-  RemovePmas(start, end, g);
+  RemovePmas(*start, *end, g);
   Pma p;
-  p.end = end;
+  p.end = *end;
   p.file = current_;
   p.offset = offset;
-  AddPma(start, std::move(p));
-  MapEngine(start, end);
+  AddPma(*start, std::move(p));
   g->refs.push_back(std::move(from));
   Changed();
   return true;

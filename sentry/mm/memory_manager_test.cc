@@ -334,6 +334,26 @@ TEST_F(MmTest, TheLastOwnerWritesInPlace) {
   EXPECT_FALSE(as->forgotten_in_use);
 }
 
+TEST_F(MmTest, ForkCopiesAheadWhatTheLastOneWrote) {
+  uint64_t p = Map(1 << 20);
+  FakeGuest g(*mm);
+  for (uint64_t at : {uint64_t{0}, uint64_t{512 << 10}}) ASSERT_TRUE(g.Write(p + at, 1));
+  int here = 0, there = 0;
+  for (uint8_t i = 0; i < 4; i++) {
+    g.faults = 0;
+    auto other = std::move(mm->Fork(thread)).value();
+    FakeGuest o(*other);
+    ASSERT_TRUE(g.Write(p, 2 + i) && o.Write(p + (512 << 10), 3 + i));
+    EXPECT_EQ(o.Read(p), 1 + i);
+    EXPECT_EQ(g.Read(p + (512 << 10)), 1);
+    EXPECT_EQ(o.Read(p + (512 << 10)), 3 + i);
+    here = g.faults;
+    there = o.faults;
+  }
+  EXPECT_EQ(here, 0);
+  EXPECT_EQ(there, 0);
+}
+
 TEST_F(MmTest, ForkedFilesStayBounded) {
   uint64_t a = Map(1 << 20);
   FakeGuest parent(*mm);
