@@ -216,7 +216,7 @@ class MemoryManager : public UserMemory {
   // these pages at once, since a fault costs more than a copy. Learnt anew now and then.
   class ForkHabit : public base::RefCounted {
    public:
-    using Pages = absl::InlinedVector<uint64_t, 8>;
+    using Pages = absl::InlinedVector<uint64_t, 12>;
     void Note(uint64_t addr);
     // For the fork that begins.
     Pages Next();
@@ -280,9 +280,10 @@ class MemoryManager : public UserMemory {
       REQUIRES_LOCK(mu_);
   bool CopyEagerly(const Vma& v, uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
   bool BreakCow(const Vma& v, uint64_t addr, Garbage* g) REQUIRES_LOCK(mu_);
-  // Copies the chunk around a page that must not be written in place; *start and *end: its range.
-  bool CopyChunk(const Vma& v, uint64_t addr, uint64_t* start, uint64_t* end, Garbage* g)
-      REQUIRES_LOCK(mu_);
+  // Copies the aligned chunk around a page that must not be written in place, as far as it is one
+  // piece; *start and *end: its range.
+  bool CopyChunk(const Vma& v, uint64_t addr, uint64_t chunk, uint64_t* start, uint64_t* end,
+                 Garbage* g) REQUIRES_LOCK(mu_);
   void Thaw(MemoryFile* f, Garbage* g) REQUIRES_LOCK(mu_);
   // Makes the page at addr of v present, writable if asked. False: *err.
   bool Populate(Vma& v, uint64_t addr, bool write, FaultError* err, Garbage* g) REQUIRES_LOCK(mu_);

@@ -6,6 +6,9 @@
 
 namespace sentry {
 
+// Of copies ahead, which know the page: less than around a fault.
+constexpr uint64_t kAheadChunk = 16 << 10;
+
 void MemoryManager::ForkHabit::Note(uint64_t addr) {
   base::MutexLock lock(mu_);
   if (pages_.size() < pages_.capacity()) pages_.push_back(PageDown(addr));
@@ -26,7 +29,7 @@ void MemoryManager::CopyAhead(const ForkHabit::Pages& pages, Garbage* g) {
     if (v == vmas_.end() || v->first > addr || !(v->second.prot & platform::kProtWrite)) continue;
     if (p == pmas_.end() || p->first > addr || p->second.kind != Kind::kFrozen) continue;
     uint64_t start, end;
-    (void)CopyChunk(v->second, addr, &start, &end, g);
+    (void)CopyChunk(v->second, addr, kAheadChunk, &start, &end, g);
   }
 }
 

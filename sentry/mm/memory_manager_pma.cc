@@ -312,17 +312,16 @@ bool MemoryManager::BreakCow(const Vma& v, uint64_t addr, Garbage* g) {
     }
     if (habit_) habit_->Note(addr);
   }
-  uint64_t start, end;
-  if (!CopyChunk(v, addr, &start, &end, g)) return false;
+  uint64_t chunk = kCopyChunk, start, end;
+  for (size_t n = pmas_.size(); n > kManyPmas; n /= 2) chunk *= 2;
+  if (!CopyChunk(v, addr, chunk, &start, &end, g)) return false;
   MapEngine(start, end);
   return true;
 }
 
-bool MemoryManager::CopyChunk(const Vma& v, uint64_t addr, uint64_t* start, uint64_t* end,
-                              Garbage* g) {
+bool MemoryManager::CopyChunk(const Vma& v, uint64_t addr, uint64_t chunk, uint64_t* start,
+                              uint64_t* end, Garbage* g) {
   auto it = FindPma(addr);
-  uint64_t chunk = kCopyChunk;
-  for (size_t n = pmas_.size(); n > kManyPmas; n /= 2) chunk *= 2;
   uint64_t low = std::max(it->first, v.start), high = std::min(it->second.end, v.end);
   *start = std::max(low, addr - addr % chunk);
   *end = std::min(high, addr - addr % chunk + chunk);
