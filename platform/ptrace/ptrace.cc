@@ -229,11 +229,14 @@ long PtraceThread::InjectAt(uint64_t at, long nr, uint64_t a0, uint64_t a1, uint
 }
 
 bool PtraceThread::RunOp(const stub::Op& op) {
-  uint64_t prot = op.kind_prot >> 8;
+  uint64_t prot = op.kind_prot >> 8 & 7;
   switch (op.kind_prot & 0xff) {
     case stub::kOpMap:
-      return Inject(SYS_mmap, op.addr, op.len, prot, MAP_SHARED | MAP_FIXED,
-                    static_cast<uint64_t>(op.fd), op.offset) == static_cast<long>(op.addr);
+      if (Inject(SYS_mmap, op.addr, op.len, prot, MAP_SHARED | MAP_FIXED,
+                 static_cast<uint64_t>(op.fd), op.offset) != static_cast<long>(op.addr))
+        return false;
+      return (op.kind_prot & stub::kOpHuge) == 0 ||
+             Inject(SYS_madvise, op.addr, op.len, MADV_HUGEPAGE) != -ESRCH;
     case stub::kOpUnmap:
       return Inject(SYS_munmap, op.addr, op.len) == 0;
     case stub::kOpProtect:

@@ -96,6 +96,7 @@ std::vector<sock_filter> GuestFilter(const ForkSecret& secret) {
   b.OneOf(SYS_mmap, 3, {MAP_SHARED | MAP_FIXED});
   b.Any(SYS_munmap);
   b.Any(SYS_mprotect);
+  b.OneOf(SYS_madvise, 2, {MADV_HUGEPAGE});
   // The socket to the sentry. What else has the zygote's number in a guest process is no socket.
   b.OneOf(SYS_recvmsg, 0, {kSocketFd, kZygoteSocketFd});
   b.Any(SYS_close);

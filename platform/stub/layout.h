@@ -97,11 +97,12 @@ enum OpKind : uint32_t {
   kOpMove = 8,  // as kOpWake; up to fd others move to that at offset
 };
 
+constexpr uint32_t kOpHuge = 0x4000;  // kOpMap: huge pages are welcome
 struct Op {
   uint64_t addr;
   uint64_t len;
   uint64_t offset;
-  uint32_t kind_prot;  // OpKind | prot << 8
+  uint32_t kind_prot;  // OpKind | prot << 8 | kOpHuge
   // kOpMap, kOpClose; kOpClone: the slot; kOpReceive: the number that the last of `len` descriptors
   // must get.
   int32_t fd;

@@ -195,6 +195,7 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>&
   }
   // As on processors without protection keys, what can be executed can be read.
   if (prot & platform::kProtExec) prot |= platform::kProtRead;
+  static_assert(kOpHuge == platform::kMapHuge << 8);
   PushLocked(kOpMap, addr, len, offset, prot, it->second);
   if (!engine_->patching_) return;
   CutCodeLocked(addr, len);

@@ -633,6 +633,7 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
       case SYS_rt_sigreturn:  // replaces registers: no more than a guest can do anyway
       case SYS_munmap:
       case SYS_mprotect:
+      case SYS_madvise:  // one kind of it
       case SYS_close:
       case SYS_sched_yield:
       case SYS_sigaltstack:
@@ -674,6 +675,8 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
   EXPECT_TRUE(call(SYS_clone, kThread | CLONE_UNTRACED));
   for (uint64_t op : {2, 3, 4, 5, 6, 9, 10, 11, 12, 130, 132, 133, 134, 138, 256})
     EXPECT_TRUE(call(SYS_futex, kData, op)) << op;
+  for (uint64_t advice : {0, 4, 8, 9, 10, 12, 15, 21, 100})
+    EXPECT_TRUE(call(SYS_madvise, kData, kPage, advice)) << advice;
   // A fork takes words that the guest doesn't know.
   EXPECT_TRUE(call(SYS_clone, stub::kForkFlags));
   EXPECT_TRUE(call(SYS_clone, stub::kForkFlags, 0, 0, 0, ~0ull, ~0ull));

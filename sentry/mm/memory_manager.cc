@@ -36,6 +36,10 @@ MemoryManager::~MemoryManager() {
 
 void MemoryManager::DropFiles() {
   Garbage garbage;
+  {
+    base::MutexLock lock(aio_mu);
+    if (aio) garbage.refs.push_back(std::move(aio));
+  }
   base::MutexLock lock(mu_);
   for (auto& [start, v] : vmas_) {
     if (v.mappable)
@@ -322,7 +326,7 @@ base::Result<uint64_t> MemoryManager::MmapLocked(const MmapArgs& a, Garbage* g) 
     reused.pristine = v.prot == 0;
     pmas_.emplace(start, std::move(reused));
   } else if (anon) {
-    if (!AddAnon(v, start, end)) return abi::Errno::kENOMEM;
+    if (!AddAnon(v, start, end, WantsHuge(a, len))) return abi::Errno::kENOMEM;
   }
   InsertVma(v);
   if (!anon) {
@@ -348,6 +352,7 @@ base::Result<void> MemoryManager::Munmap(uint64_t addr, uint64_t len) {
   Garbage garbage;
   base::MutexLock lock(mu_);
   if (!SplitsOk(addr, addr + len)) return abi::Errno::kENOMEM;
+  LearnDensity(addr, addr + len);
   RemoveRange(addr, addr + len, true, &garbage);
   return {};
 }

@@ -191,6 +191,7 @@ class MemoryManager : public UserMemory {
     uint64_t offset = 0;
     Kind kind = Kind::kOwned;
     bool pristine = false;  // never accessible since it was allocated: surely all zero
+    bool huge = false;      // kOwned: the host may use huge pages
     bool cow() const { return kind == Kind::kFrozen || kind == Kind::kFileCow; }
     bool memory() const { return kind == Kind::kOwned || kind == Kind::kFrozen; }
   };
@@ -273,7 +274,11 @@ class MemoryManager : public UserMemory {
   uint64_t AllocateIn(uint64_t addr, uint64_t len, uint64_t region_start, uint64_t region_end)
       REQUIRES_LOCK(mu_);
   void DropReservations(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
-  bool AddAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  bool AddAnon(const Vma& v, uint64_t start, uint64_t end, bool huge = false) REQUIRES_LOCK(mu_);
+  // Whether a new mapping is to get huge pages; and what the end of one tells about that.
+  bool WantsHuge(const MmapArgs& a, uint64_t len) REQUIRES_LOCK(mu_);
+  void LearnDensity(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  void SetHuge(uint64_t start, uint64_t end, bool huge) REQUIRES_LOCK(mu_);
   // Backs the uncovered parts of a range of v.
   bool FillAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
   base::Result<void> FillFile(const Vma& v, uint64_t start, uint64_t end, Garbage* g)
@@ -330,6 +335,9 @@ class MemoryManager : public UserMemory {
   base::Ref<ForkHabit> own_habit_ GUARDED_BY(mu_),
       children_habit_ GUARDED_BY(mu_), habit_ GUARDED_BY(mu_);
   std::map<uint64_t, Reservation> reservations_ GUARDED_BY(mu_);
+  // The last large mapping without huge pages was full in the end; how many large ones there were.
+  bool dense_ GUARDED_BY(mu_) = false;
+  uint32_t large_maps_ GUARDED_BY(mu_) = 0;
   // Cached translations, valid while generation_ stands still.
   std::array<Window, 32> windows_ GUARDED_BY(mu_);
   uint64_t generation_ GUARDED_BY(mu_) = 1;

@@ -354,6 +354,33 @@ TEST_F(MmTest, ForkCopiesAheadWhatTheLastOneWrote) {
   EXPECT_EQ(there, 0);
 }
 
+TEST_F(MmTest, WhoFillsLargeMappingsGetsHugePages) {
+  constexpr uint64_t kLarge = 4 << 20;
+  FakeGuest guest(*mm);
+  uint64_t a = Map(kLarge);
+  EXPECT_TRUE(guest.Write(a, 1));
+  ASSERT_TRUE(mm->Munmap(a, kLarge).ok());
+  a = Map(kLarge);
+  EXPECT_FALSE(as->huge);
+  for (uint64_t i = 0; i < kLarge; i += kP) ASSERT_TRUE(guest.Write(a + i, 1));
+  ASSERT_TRUE(mm->Munmap(a, kLarge).ok());
+  EXPECT_FALSE(as->huge);
+  Map(1 << 20);
+  EXPECT_FALSE(as->huge);
+  a = Map(kLarge);
+  EXPECT_TRUE(as->huge);
+  EXPECT_EQ(guest.Read(a + kP), 0);
+}
+
+TEST_F(MmTest, HugePagesOnRequest) {
+  uint64_t a = Map(8 << 20);
+  EXPECT_TRUE(mm->Madvise(a, 8 << 20, uapi::kMADV_NOHUGEPAGE).ok());
+  EXPECT_FALSE(as->huge);
+  EXPECT_TRUE(mm->Madvise(a + (2 << 20), 2 << 20, uapi::kMADV_HUGEPAGE).ok());
+  EXPECT_TRUE(as->huge);
+  EXPECT_EQ(mm->Vmas().size(), 1u);
+}
+
 TEST_F(MmTest, ForkedFilesStayBounded) {
   uint64_t a = Map(1 << 20);
   FakeGuest parent(*mm);

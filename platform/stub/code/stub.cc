@@ -97,11 +97,14 @@ long Receive(int socket, void* p, uint64_t n, FdControl* control) {
 }
 
 bool RunOp(const Op& op) {
-  uint64_t prot = op.kind_prot >> 8;
+  uint64_t prot = op.kind_prot >> 8 & 7;
   switch (op.kind_prot & 0xff) {
     case kOpMap:
-      return Call(kSysMmap, op.addr, op.len, prot, kMapShared | kMapFixed, op.fd, op.offset) ==
-             static_cast<long>(op.addr);
+      if (Call(kSysMmap, op.addr, op.len, prot, kMapShared | kMapFixed, op.fd, op.offset) !=
+          static_cast<long>(op.addr))
+        return false;
+      if (op.kind_prot & kOpHuge) Call(kSysMadvise, op.addr, op.len, 14);  // MADV_HUGEPAGE
+      return true;
     case kOpUnmap:
       return Call(kSysMunmap, op.addr, op.len) == 0;
     case kOpProtect:
