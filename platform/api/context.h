@@ -28,6 +28,8 @@ constexpr uint64_t kFixedEflags = 0x202;
 using FpState = std::vector<uint8_t>;
 
 enum Prot : uint8_t { kProtNone = 0, kProtRead = 1, kProtWrite = 2, kProtExec = 4 };
+// For AddressSpace::Map(), together with protections, a hint: the host may use huge pages.
+constexpr uint8_t kMapHuge = 0x40;
 
 // Why a guest thread stopped.
 struct Stop {

@@ -56,6 +56,7 @@ class GuestThread;
 class AddressSpace : public base::RefCounted {
  public:
   // Maps file at [addr, addr+len), replacing what is there. Page-aligned; MAP_SHARED semantics.
+  // prot: Prot bits, and kMapHuge.
   virtual void Map(uint64_t addr, uint64_t len, const base::Ref<MapFile>& file, uint64_t offset,
                    uint8_t prot) = 0;
   virtual void Unmap(uint64_t addr, uint64_t len) = 0;

@@ -1,6 +1,7 @@
 #include "platform/host/jail.h"
 
 #include <errno.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -216,6 +217,21 @@ base::Status DropRights(const RightsOptions& options) {
   if ((r = Call<SYS_prctl>(PR_SET_DUMPABLE, 0)) < 0)
     return base::Status::Errno("prctl", static_cast<int>(-r));
   return {};
+}
+
+void ForgetCode() {
+  auto forget = [](dl_phdr_info* info, size_t, void*) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+      const ElfW(Phdr)& p = info->dlpi_phdr[i];
+      // What relocation has written lies in the segments that are writable.
+      if (p.p_type != PT_LOAD || (p.p_flags & PF_W)) continue;
+      uint64_t start = (info->dlpi_addr + p.p_vaddr) & ~uint64_t{4095};
+      uint64_t end = info->dlpi_addr + p.p_vaddr + p.p_memsz;
+      Call<SYS_madvise>(start, end - start, MADV_DONTNEED);
+    }
+    return 0;
+  };
+  dl_iterate_phdr(forget, nullptr);
 }
 
 }  // namespace host

@@ -3,7 +3,11 @@
 #include <limits.h>
 #include <pthread.h>
 
+#include <atomic>
+
 #include "platform/base/log.h"
+#include "platform/base/mutex.h"
+#include "platform/host/host.h"
 
 namespace host {
 namespace {
@@ -13,11 +17,45 @@ struct Entry {
   void* arg;
 };
 
-void* Main(void* p) {
+Entry TakeEntry(void* p) {
   Entry e = *static_cast<Entry*>(p);
   delete static_cast<Entry*>(p);
+  return e;
+}
+
+void* Main(void* p) {
+  Entry e = TakeEntry(p);
   e.run(e.arg);
   return nullptr;
+}
+
+// A thread of StartPooled() that has nothing to do; on its own stack.
+struct Idle {
+  Idle* next;
+  Entry entry;
+  std::atomic<uint32_t> started{0};
+};
+// Their stacks keep a few pages each.
+constexpr int kMaxIdle = 4;
+base::Mutex<base::LockClass::kLeaf> idle_mu;
+Idle* idle GUARDED_BY(idle_mu) = nullptr;
+int idle_count GUARDED_BY(idle_mu) = 0;
+
+void* PooledMain(void* p) {
+  Entry e = TakeEntry(p);
+  for (;;) {
+    e.run(e.arg);
+    Idle self{};
+    {
+      base::MutexLock lock(idle_mu);
+      if (idle_count == kMaxIdle) return nullptr;
+      idle_count++;
+      self.next = idle;
+      idle = &self;
+    }
+    while (self.started.load(std::memory_order_acquire) == 0) FutexWait(&self.started, 0);
+    e = self.entry;
+  }
 }
 
 // Frames are larger without optimisation.
@@ -27,15 +65,15 @@ constexpr size_t kStackFactor = 16;
 constexpr size_t kStackFactor = 1;
 #endif
 
-long Create(pthread_t* id, void (*run)(void*), void* arg, size_t stack, bool detached) {
+long Create(pthread_t* id, void* (*main)(void*), Entry entry, size_t stack, bool detached) {
   pthread_attr_t attr;
   pthread_attr_init(&attr);
   if (stack < static_cast<size_t>(PTHREAD_STACK_MIN)) stack = PTHREAD_STACK_MIN;
   pthread_attr_setstacksize(&attr, stack * kStackFactor);
   pthread_attr_setguardsize(&attr, 4096);
   if (detached) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  auto* e = new Entry{run, arg};
-  int r = pthread_create(id, &attr, Main, e);
+  auto* e = new Entry(entry);
+  int r = pthread_create(id, &attr, main, e);
   pthread_attr_destroy(&attr);
   if (r != 0) delete e;
   return -r;
@@ -47,12 +85,33 @@ Thread::~Thread() { CHECK(!joinable_); }
 
 long Thread::StartDetached(void (*run)(void*), void* arg, size_t stack) {
   pthread_t id;
-  return Create(&id, run, arg, stack, true);
+  return Create(&id, Main, {run, arg}, stack, true);
+}
+
+long Thread::StartPooled(void (*run)(void*), void* arg) {
+  Idle* ready = nullptr;
+  {
+    base::MutexLock lock(idle_mu);
+    if (idle) {
+      ready = idle;
+      idle = ready->next;
+      idle_count--;
+    }
+  }
+  if (!ready) {
+    pthread_t id;
+    return Create(&id, PooledMain, {run, arg}, kPooledStack, true);
+  }
+  ready->entry = {run, arg};
+  ready->started.store(1, std::memory_order_release);
+  // It may have seen that already, and its stack be another's: only the address counts.
+  FutexWake(&ready->started, 1);
+  return 0;
 }
 
 long Thread::Start(void (*run)(void*), void* arg, size_t stack) {
   CHECK(!joinable_);
-  long r = Create(&id_, run, arg, stack, false);
+  long r = Create(&id_, Main, {run, arg}, stack, false);
   joinable_ = r == 0;
   return r;
 }

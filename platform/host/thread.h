@@ -9,6 +9,8 @@ namespace host {
 
 // Enough for a system call handler; deep recursion and large buffers don't belong on sentry stacks.
 constexpr size_t kThreadStack = 64 * 1024;
+// Of StartPooled(): virtual, a page or two are touched.
+constexpr size_t kPooledStack = 256 * 1024;
 
 class Thread {
  public:
@@ -19,6 +21,9 @@ class Thread {
   ~Thread();
   // 0 or -errno.
   static long StartDetached(void (*run)(void*), void* arg, size_t stack = kThreadStack);
+  // For threads that come and go: one that has returned from its function waits for the next call,
+  // as far as a few are enough. What is per thread (the CPU clock, thread_local) is not made anew.
+  static long StartPooled(void (*run)(void*), void* arg);
   long Start(void (*run)(void*), void* arg, size_t stack = kThreadStack);
   void Join();
 

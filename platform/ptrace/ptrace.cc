@@ -229,11 +229,14 @@ long PtraceThread::InjectAt(uint64_t at, long nr, uint64_t a0, uint64_t a1, uint
 }
 
 bool PtraceThread::RunOp(const stub::Op& op) {
-  uint64_t prot = op.kind_prot >> 8;
+  uint64_t prot = op.kind_prot >> 8 & 7;
   switch (op.kind_prot & 0xff) {
     case stub::kOpMap:
-      return Inject(SYS_mmap, op.addr, op.len, prot, MAP_SHARED | MAP_FIXED,
-                    static_cast<uint64_t>(op.fd), op.offset) == static_cast<long>(op.addr);
+      if (Inject(SYS_mmap, op.addr, op.len, prot, MAP_SHARED | MAP_FIXED,
+                 static_cast<uint64_t>(op.fd), op.offset) != static_cast<long>(op.addr))
+        return false;
+      return (op.kind_prot & stub::kOpHuge) == 0 ||
+             Inject(SYS_madvise, op.addr, op.len, MADV_HUGEPAGE) != -ESRCH;
     case stub::kOpUnmap:
       return Inject(SYS_munmap, op.addr, op.len) == 0;
     case stub::kOpProtect:
@@ -243,7 +246,7 @@ bool PtraceThread::RunOp(const stub::Op& op) {
       struct Message {
         msghdr header;
         iovec iov;
-        alignas(8) char control[64];
+        alignas(8) char control[CMSG_SPACE(sizeof(int) * stub::kMaxReceive)];
         char byte[8];
       };
       constexpr uint64_t kAt = stub::kAltStack;
@@ -257,10 +260,12 @@ bool PtraceThread::RunOp(const stub::Op& op) {
       m.iov.iov_base = reinterpret_cast<void*>(GuestAddress(kAt + offsetof(Message, byte)));
       m.iov.iov_len = 1;
       memcpy(View(kAt), &m, sizeof m);
-      if (Inject(SYS_recvmsg, 0, GuestAddress(kAt), MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1)
+      if (op.len - 1 >= stub::kMaxReceive || Inject(SYS_recvmsg, stub::kSocketFd, GuestAddress(kAt),
+                                                    MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1)
         return false;
+      uint64_t last = kAt + offsetof(Message, control) + CMSG_LEN(sizeof(int) * (op.len - 1));
       int fd;
-      memcpy(&fd, View(kAt + offsetof(Message, control) + sizeof(cmsghdr)), sizeof fd);
+      memcpy(&fd, View(last), sizeof fd);
       return fd == op.fd;
     }
     case stub::kOpClose:

@@ -4,13 +4,15 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <initializer_list>
-
-#include "platform/stub/layout.h"
+#include <utility>
 
 namespace platform::stub {
 namespace {
@@ -48,11 +50,27 @@ struct Builder {
     code.push_back(Return(SECCOMP_RET_TRAP));
     code.push_back(Return(SECCOMP_RET_ALLOW));
   }
+  // All the arguments must have the values.
+  void All(uint32_t nr, std::initializer_list<std::pair<int, uint64_t>> args) {
+    size_t end = code.size() + 4 * args.size() + 2;
+    auto unless = [&](uint32_t value) {
+      code.push_back(JumpEq(value, 0, static_cast<uint8_t>(end - code.size() - 1)));
+    };
+    unless(nr);
+    for (auto [arg, value] : args) {
+      code.push_back(Load(ArgLow(arg) + 4));
+      unless(static_cast<uint32_t>(value >> 32));
+      code.push_back(Load(ArgLow(arg)));
+      unless(static_cast<uint32_t>(value));
+    }
+    code.push_back(Return(SECCOMP_RET_ALLOW));
+    code.push_back(Load(offsetof(seccomp_data, nr)));
+  }
 };
 
 }  // namespace
 
-std::vector<sock_filter> GuestFilter() {
+std::vector<sock_filter> GuestFilter(const ForkSecret& secret) {
   static_assert((kText & 0xffffffff) + kTextSize <= 0xffffffff);
   Builder b;
   auto& c = b.code;
@@ -78,9 +96,12 @@ std::vector<sock_filter> GuestFilter() {
   b.OneOf(SYS_mmap, 3, {MAP_SHARED | MAP_FIXED});
   b.Any(SYS_munmap);
   b.Any(SYS_mprotect);
-  // Descriptor 0 is the socket to the sentry.
-  b.OneOf(SYS_recvmsg, 0, {0});
+  b.OneOf(SYS_madvise, 2, {MADV_HUGEPAGE});
+  // The socket to the sentry. What else has the zygote's number in a guest process is no socket.
+  b.OneOf(SYS_recvmsg, 0, {kSocketFd, kZygoteSocketFd});
   b.Any(SYS_close);
+  // The zygote's calls: a fork, with words that guests don't know, and its answers.
+  b.All(SYS_clone, {{0, kForkFlags}, {4, secret.word[0]}, {5, secret.word[1]}});
   b.OneOf(SYS_clone, 0,
           {CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
            CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID});
@@ -89,6 +110,10 @@ std::vector<sock_filter> GuestFilter() {
   b.OneOf(SYS_arch_prctl, 0, {0x1001 /* ARCH_SET_GS */, 0x1002 /* ARCH_SET_FS */});
   b.Any(SYS_exit);
   b.Any(SYS_exit_group);
+  static_assert(sizeof(ZygoteHello) == 8 && sizeof(ZygoteReply) == 8);
+  b.All(SYS_sendto, {{0, kZygoteSocketFd}, {2, 8}, {3, MSG_NOSIGNAL}, {4, 0}, {5, 0}});
+  // A new guest process's first call: it dies with the sentry.
+  b.All(SYS_prctl, {{0, PR_SET_PDEATHSIG}, {1, SIGKILL}});
   c.push_back(Return(SECCOMP_RET_TRAP));
   return std::move(b.code);
 }

@@ -15,8 +15,10 @@ constexpr uint64_t kTaskEnd =
 constexpr uint64_t kBase = 0x7fffc0000000;  // guests get what is below
 constexpr uint64_t kText = kBase;           // the stub's code and constants
 constexpr uint64_t kTextSize = 0x10000;
-constexpr uint64_t kZygoteData = kBase + 0x20000;  // the zygote's stack and the filter program
-constexpr uint64_t kZygoteDataSize = 0x8000;
+constexpr uint64_t kZygoteData = kBase + 0x20000;  // what children inherit, and the zygote's stack
+constexpr uint64_t kZygoteDataSize = 0x1000;
+constexpr uint64_t kZygoteSecret = kBase + 0x22000;  // a page that children don't get (ForkSecret)
+constexpr uint64_t kZygoteSecretSize = 0x1000;
 constexpr uint64_t kVdso = kBase + 0x100000;  // the host's vvar and vdso, in their order
 constexpr uint64_t kVdsoSize = 0x40000;
 constexpr uint64_t kSlots =
@@ -31,6 +33,12 @@ constexpr uint64_t kThunkSize = 64;
 constexpr uint64_t kMaxThunks = kTableSize / 8;
 // The code file, descriptor kCodeFd of every guest process, read-only: table, thunks, patched code.
 constexpr int kCodeFd = 1;
+// A guest process's socket, on which it receives descriptors; the zygote's is 0, which guest
+// processes close at their start.
+constexpr int kSocketFd = 3;
+constexpr int kZygoteSocketFd = 0;
+// As many descriptors come with one message.
+constexpr uint32_t kMaxReceive = 16;
 constexpr uint64_t kCodeFileThunks = kTableSize;
 constexpr uint64_t kCodeFileImages = kCodeFileThunks + kMaxThunks * kThunkSize;
 
@@ -90,12 +98,15 @@ enum OpKind : uint32_t {
   kOpMove = 8,  // as kOpWake; up to fd others move to that at offset
 };
 
+constexpr uint32_t kOpHuge = 0x4000;  // kOpMap: huge pages are welcome
 struct Op {
   uint64_t addr;
   uint64_t len;
   uint64_t offset;
-  uint32_t kind_prot;  // OpKind | prot << 8
-  int32_t fd;  // kOpMap, kOpReceive (the number that it must get), kOpClose; kOpClone: the slot
+  uint32_t kind_prot;  // OpKind | prot << 8 | kOpHuge
+  // kOpMap, kOpClose; kOpClone: the slot; kOpReceive: the number that the last of `len` descriptors
+  // must get.
+  int32_t fd;
 };
 static_assert(sizeof(Op) == 32);
 constexpr uint32_t kMaxOps = 96;
@@ -213,18 +224,27 @@ constexpr uint64_t kThunkInfo = 48;
 static_assert(kThunkInfo + sizeof(ThunkInfo) <= kThunkSize);
 
 // --- The zygote ---
+// The filter on guest processes is installed once, in the zygote: it lets a process be forked by
+// who has these words in the last two argument registers. Guests never see them: they are in a page
+// of the zygote that its children don't inherit, and in registers for the one instruction.
+struct ForkSecret {
+  uint64_t word[2];
+};
+constexpr uint64_t kForkFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEARTID SIGCHLD
+
 // Before the switch into the stub, in the forked child's memory.
 struct BootArgs {
   uint64_t temp,
       temp_size;  // where this struct, the text's copy and a stack lie; unmapped at the end
   uint64_t text, text_size;  // the copy
   uint64_t vdso[4][2];       // {start, end} of vvar*, vdso in address order; 0 when absent
-  int32_t socket;            // SOCK_SEQPACKET to the sentry; kCodeFd is the code file
+  int32_t socket;            // SOCK_SEQPACKET to the sentry, becomes kZygoteSocketFd
   uint32_t fsgsbase;         // 1: the host lets user code read and write the bases
   uint64_t clock;            // where __vdso_clock_gettime will be; 0: nowhere
   uint32_t filter_len;       // sock_filter entries
   uint32_t ptrace;           // 1: the sentry traces guest processes
   uint64_t filter;           // their address
+  ForkSecret secret;
 };
 
 // The zygote's messages. It says hello once, then answers each request, that came with the address

@@ -1,12 +1,12 @@
 #include "platform/stub/process.h"
 
 #include <errno.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/stub/fp_state.h"
@@ -85,28 +85,30 @@ void RegsToFrame(const platform::Regs& r, UContext* uc) {
   uc->rsp = r.rsp;
 }
 
-// --- Space ---
+// --- HostProcess ---
 
-Space::~Space() {
-  Kill();
-  {
-    base::MutexLock lock(engine_->mu_);
-    auto it = engine_->spaces_.find(pid_);
-    if (it != engine_->spaces_.end() && it->second == this) engine_->spaces_.erase(it);
-  }
-  if (slots_) host::Munmap(slots_, kSlotsRange);
+HostProcess& HostProcess::operator=(HostProcess&& o) noexcept {
+  std::swap(pid, o.pid);
+  std::swap(slots, o.slots);
+  std::swap(slots_fd, o.slots_fd);
+  std::swap(socket, o.socket);
+  return *this;
 }
 
-bool Space::SlotMemory(uint32_t slot) {
+HostProcess::~HostProcess() {
+  if (slots) host::Munmap(slots, kSlotsRange);
+}
+
+bool HostProcess::AddSlot(uint32_t slot) {
   // What the sentry writes must have memory behind it: a full tmpfs is an error here, not a fault
   // later.
   int64_t at = slot * static_cast<int64_t>(kSlotSize);
   int64_t frame = static_cast<int64_t>(InitialFrame() & ~uint64_t{4095});
-  if (host::Fallocate(slots_fd_.get(), 0, at, 4096) != 0 ||
-      host::Fallocate(slots_fd_.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) != 0)
+  if (host::Fallocate(slots_fd.get(), 0, at, 4096) != 0 ||
+      host::Fallocate(slots_fd.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) != 0)
     return false;
   uint64_t guest = kSlots + slot * kSlotSize;
-  Channel* c = ChannelOf(slot);
+  auto* c = reinterpret_cast<Channel*>(slots + at);
   // Below what the kernel's signal frame would cover, which kFull uses.
   c->stack = (guest + InitialFrame() - 1024) & ~uint64_t{15};
   c->fp_mask = GetFpLayout().features;
@@ -115,44 +117,37 @@ bool Space::SlotMemory(uint32_t slot) {
   return true;
 }
 
-long Space::Start() {
+long HostProcess::Prepare(base::UniqueFd* guest_end) {
   long r = host::CreateMemoryFile();
   if (r < 0) return r;
-  slots_fd_.reset(static_cast<int>(r));
+  slots_fd.reset(static_cast<int>(r));
   r = host::Mmap(nullptr, kSlotsRange, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                 slots_fd_.get(), 0);
+                 slots_fd.get(), 0);
   if (host::IsError(r)) return r;
-  slots_ = reinterpret_cast<uint8_t*>(r);
-  if (host::Fallocate(slots_fd_.get(), 0, 0, sizeof(ProcessPage)) != 0 || !SlotMemory(kFirstSlot))
+  slots = reinterpret_cast<uint8_t*>(r);
+  if (host::Fallocate(slots_fd.get(), 0, 0, sizeof(ProcessPage)) != 0 || !AddSlot(kFirstSlot))
     return -ENOMEM;
-  Channel* c = ChannelOf(kFirstSlot);
+  auto* c = reinterpret_cast<Channel*>(slots + kFirstSlot * kSlotSize);
   c->frame = InitialFrame();
   c->state = kReady;
   int pair[2];
   r = host::Socketpair(SOCK_SEQPACKET, pair);
   if (r < 0) return r;
-  socket_.reset(pair[0]);
-  base::UniqueFd guest_end(pair[1]);
-  {
-    base::MutexLock lock(mu_);
-    used_slots_ = kFirstSlot + 1;
-    fd_used_.assign(kCodeFd + 1, true);
-  }
+  socket.reset(pair[0]);
+  guest_end->reset(pair[1]);
+  return 0;
+}
+
+// --- Space ---
+
+Space::~Space() {
+  Kill();
   base::MutexLock lock(engine_->mu_);
-  if (engine_->shut_down_) return -EAGAIN;
-  r = engine_->zygote_.Spawn(slots_fd_.get(), kSlotsRange, guest_end.get());
-  if (r < 0) return r;
-  pid_ = static_cast<int>(r);
-  engine_->spaces_[pid_] = this;
-  if (engine_->for_ptrace_) {
-    if (base::Status watched = engine_->WatchLocked(pid_); !watched.ok()) return -EAGAIN;
-  }
-  if (!engine_->reaping_) {
-    engine_->reaping_ = true;
-    r = engine_->reaper_.Start(&Engine::ReaperMain, engine_);
-    if (r < 0) engine_->reaping_ = false;
-  }
-  return r < 0 ? r : 0;
+  auto it = engine_->processes_.find(pid());
+  // The reaper puts away what is left once the process is dead: nobody waits for that.
+  if (it == engine_->processes_.end() || it->second.space != this) return;
+  it->second.space = nullptr;
+  it->second.remains = std::move(process_);
 }
 
 void Space::PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot,
@@ -200,6 +195,7 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>&
   }
   // As on processors without protection keys, what can be executed can be read.
   if (prot & platform::kProtExec) prot |= platform::kProtRead;
+  static_assert(kOpHuge == platform::kMapHuge << 8);
   PushLocked(kOpMap, addr, len, offset, prot, it->second);
   if (!engine_->patching_) return;
   CutCodeLocked(addr, len);
@@ -339,18 +335,37 @@ Space::Hand Space::HandOver(uint32_t slot) {
   Channel* c = ChannelOf(slot);
   uint32_t n = 0;
   bool sent = true;
-  while (n < kMaxOps && !queue_.empty() && sent) {
+  // Descriptors go in one message up to the next close, which changes what numbers are free.
+  Op* receive = nullptr;
+  absl::InlinedVector<base::Ref<platform::MapFile>, kMaxReceive> files;
+  auto send = [&] {
+    if (receive == nullptr) return;
+    receive->len = files.size();
+    int fds[kMaxReceive];
+    for (size_t i = 0; i < files.size(); i++) fds[i] = files[i]->fd();
+    char byte = 0;
+    // Never waits: a guest process that doesn't take its descriptors is hostile.
+    sent = sent && host::SendWithFds(process_.socket.get(), &byte, 1, {fds, files.size()},
+                                     MSG_DONTWAIT) == 1;
+    receive = nullptr;
+    files.clear();
+  };
+  for (; n < kMaxOps && !queue_.empty(); queue_.pop_front()) {
     Pending& p = queue_.front();
-    c->ops[n++] = p.op;
-    if (p.file) {
-      char byte = 0;
-      int fd = p.file->fd();
-      // Never waits: a guest process that doesn't take its descriptors is hostile.
-      sent = host::SendWithFds(socket_.get(), &byte, 1, std::span<const int>(&fd, 1),
-                               MSG_DONTWAIT) == 1;
+    if (!p.file) {
+      if ((p.op.kind_prot & 0xff) == kOpClose) send();
+      c->ops[n++] = p.op;
+      continue;
     }
-    queue_.pop_front();
+    if (receive == nullptr) {
+      receive = &c->ops[n++];
+      *receive = p.op;
+    }
+    receive->fd = p.op.fd;
+    files.push_back(std::move(p.file));
+    if (files.size() == kMaxReceive) send();
   }
+  send();
   c->ops_count = n;
   __atomic_store_n(&c->ops_state, kOpsPending, __ATOMIC_RELEASE);
   owner_ = slot;
@@ -374,7 +389,7 @@ base::Result<uint32_t> Space::AllocateSlot() {
     return slot;
   }
   if (used_slots_ == kMaxSlots) return abi::Errno::kEAGAIN;
-  if (!SlotMemory(used_slots_)) return abi::Errno::kENOMEM;
+  if (!process_.AddSlot(used_slots_)) return abi::Errno::kENOMEM;
   return used_slots_++;
 }
 
@@ -383,18 +398,36 @@ void Space::ReleaseSlot(uint32_t slot) {
   free_slots_.push_back(slot);
 }
 
+bool Space::Park(uint32_t slot, int tid) {
+  constexpr size_t kMaxParked = 8;
+  base::MutexLock lock(mu_);
+  if (dead() || parked_.size() == kMaxParked) return false;
+  parked_.push_back({slot, tid});
+  return true;
+}
+
 base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
     platform::GuestThread* creator, const platform::Regs& regs, const platform::FpState& fp) {
   if (dead()) return abi::Errno::kEAGAIN;
   uint32_t slot = kFirstSlot;
+  int tid = pid();
+  bool fresh = false;  // the host has no thread for it yet
   if (creator) {
-    slot = TRY(AllocateSlot());
+    fresh = true;
+    base::MutexLock lock(mu_);
+    if (!parked_.empty()) {
+      slot = parked_.back().slot;
+      tid = parked_.back().tid;
+      parked_.pop_back();
+      fresh = false;
+    }
   } else {
     base::MutexLock lock(mu_);
     CHECK(!first_taken_);
     first_taken_ = true;
   }
-  uint8_t* base = slots_ + slot * kSlotSize;
+  if (fresh) slot = TRY(AllocateSlot());
+  uint8_t* base = process_.slots + slot * kSlotSize;
   auto* c = reinterpret_cast<Channel*>(base);
   auto* uc = reinterpret_cast<UContext*>(base + InitialFrame());
   memset(uc, 0, sizeof *uc);
@@ -403,9 +436,8 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
   if (!NormaliseFp(fp, base + InitialFp())) NormaliseFp({}, base + InitialFp());
   c->fs_base = regs.fs_base < kTaskEnd ? regs.fs_base : 0;
   c->gs_base = regs.gs_base < kTaskEnd ? regs.gs_base : 0;
-  int tid = pid_;
-  if (creator) {
-    c->frame = InitialFrame();
+  __atomic_store_n(&c->frame, InitialFrame(), __ATOMIC_RELAXED);
+  if (fresh) {
     c->tid = 0;
     c->clone_result = -EAGAIN;
     c->ops_state = kOpsDone;
@@ -439,12 +471,13 @@ platform::LocalSpace* Space::local() {
 
 void Space::Kill() {
   base::MutexLock lock(engine_->mu_);
-  if (pid_ > 0 && !dead()) host::Tgkill(pid_, pid_, SIGKILL);
+  if (pid() > 0 && !dead() && !killed_.exchange(true, std::memory_order_relaxed))
+    host::Tgkill(pid(), pid(), SIGKILL);
 }
 
 void Space::Signal(int tid, int signo) {
   base::MutexLock lock(engine_->mu_);
-  if (!dead()) host::Tgkill(pid_, tid, signo);
+  if (!dead()) host::Tgkill(pid(), tid, signo);
 }
 
 void Space::OnDeath() {
@@ -463,6 +496,7 @@ Thread::Thread(base::Ref<Space> space, uint32_t slot, int tid, const platform::R
     : space_(std::move(space)), channel_(space_->ChannelOf(slot)), slot_(slot), tid_(tid) {}
 
 Thread::~Thread() {
+  if (parked_) return;
   if (!exiting_) Command(kRunning | kExit);
   space_->ReleaseSlot(slot_);
 }
@@ -517,129 +551,6 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
     s = LoadWord(word);
     if (s != asleep) return s & kKindMask;
   }
-}
-
-// --- Engine ---
-
-Engine::~Engine() { Shutdown(); }
-
-std::span<const uint8_t> Engine::initial_fp() const { return GetFpLayout().initial; }
-
-base::Status Engine::Start(bool for_ptrace, bool patch) {
-  GetFpLayout();
-  cpus_ = host::UsableCpus();
-  // Descriptors: one per memory file and process, on both sides.
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-  }
-  for_ptrace_ = for_ptrace;
-  patching_ = patch && HostFsgsbase();
-  RETURN_IF_ERROR(patcher_.Init());
-  if (base::Status s = zygote_.Start(for_ptrace, patcher_.read_only_fd()); !s.ok() || !for_ptrace)
-    return s;
-  epoll_.reset(static_cast<int>(host::EpollCreate()));
-  base::MutexLock lock(mu_);
-  return WatchLocked(zygote_.pid());
-}
-
-base::Result<base::Ref<platform::AddressSpace>> Engine::NewAddressSpace() {
-  auto space = base::Ref<Space>::Adopt(new Space(this));
-  long r = space->Start();
-  if (r < 0) {
-    LOG_WARNING("new guest process: errno %ld", -r);
-    return r == -ENOMEM || r == -ENOSPC ? abi::Errno::kENOMEM : abi::Errno::kEAGAIN;
-  }
-  return base::Ref<platform::AddressSpace>(std::move(space));
-}
-
-void Engine::CountAsleep() {
-  if (!patching_) return;
-  int n = 0;
-  base::MutexLock lock(mu_);
-  for (auto& [pid, space] : spaces_) n += static_cast<int>(space->Asleep());
-  // A guest that lies about its own can't hide others'.
-  const int most = std::max(platform::active.load(std::memory_order_relaxed) - 1, 0);
-  asleep_.store(std::min(n, most), std::memory_order_relaxed);
-}
-
-void Engine::Shutdown() {
-  bool join;
-  {
-    base::MutexLock lock(mu_);
-    if (shut_down_) return;
-    shut_down_ = true;
-    for (auto& [pid, space] : spaces_) host::Tgkill(pid, pid, SIGKILL);
-    join = reaping_;
-  }
-  zygote_.Stop();
-  if (join) {
-    ReaperJoin();
-  } else if (zygote_.pid() > 0) {
-    siginfo_t info;
-    host::Waitid(P_PID, zygote_.pid(), &info, WEXITED | __WALL);
-  }
-}
-
-void Engine::ReaperJoin() NO_THREAD_SAFETY_ANALYSIS { reaper_.Join(); }
-
-void Engine::ReaperMain(void* self) { static_cast<Engine*>(self)->Reap(); }
-
-void Engine::Reap() {
-  if (for_ptrace_) return ReapTraced();
-  for (;;) {
-    siginfo_t info{};
-    long r = host::Waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL);
-    if (r == -EINTR) continue;
-    if (r < 0) return;  // no children: the zygote is gone, and all others
-    ReapOne(info.si_pid);
-  }
-}
-
-base::Status Engine::WatchLocked(int pid) {
-  base::UniqueFd fd(static_cast<int>(host::Call<SYS_pidfd_open>(pid, 0)));
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = static_cast<uint64_t>(pid);
-  if (!fd || host::EpollCtl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) < 0) {
-    return base::Status::Error("watching a guest process");
-  }
-  pidfds_[pid] = std::move(fd);
-  return {};
-}
-
-void Engine::ReapTraced() {
-  for (;;) {
-    epoll_event events[16];
-    long n = host::EpollWait(epoll_.get(), events, 16, -1);
-    if (n < 0 && n != -EINTR) return;
-    for (long i = 0; i < n; i++) {
-      auto pid = static_cast<int>(events[i].data.u64);
-      ReapOne(pid);
-      base::MutexLock lock(mu_);
-      pidfds_.erase(pid);
-      if (pidfds_.empty()) return;
-    }
-  }
-}
-
-void Engine::ReapOne(int pid) {
-  base::Ref<Space> space;
-  {
-    base::MutexLock lock(mu_);
-    auto it = spaces_.find(pid);
-    if (it != spaces_.end()) {
-      it->second->dead_.store(true, std::memory_order_release);
-      if (it->second->TryIncRef()) space = base::Ref<Space>::Adopt(it->second);
-      spaces_.erase(it);
-    } else if (pid == zygote_.pid() && !shut_down_) {
-      LOG_WARNING("the process that guest processes are made from has died");
-    }
-  }
-  siginfo_t info;
-  host::Waitid(P_PID, pid, &info, WEXITED | __WALL);
-  if (space) space->OnDeath();
 }
 
 }  // namespace platform::stub

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -22,6 +23,25 @@ namespace platform::stub {
 
 class Engine;
 class Thread;
+
+// What the host has of a guest process: made ahead of need by an engine, then an address space's,
+// and in the end the reaper's.
+class HostProcess {
+ public:
+  HostProcess() = default;
+  HostProcess(HostProcess&& o) noexcept { *this = std::move(o); }
+  HostProcess& operator=(HostProcess&& o) noexcept;
+  ~HostProcess();
+  // Makes its slots and its socket, of which *guest_end is for the process. 0 or -errno.
+  long Prepare(base::UniqueFd* guest_end);
+  // Memory for a slot, and what never changes in it.
+  bool AddSlot(uint32_t slot);
+
+  int pid = -1;
+  uint8_t* slots = nullptr;
+  base::UniqueFd slots_fd;
+  base::UniqueFd socket;
+};
 
 // One guest process.
 class Space final : public platform::AddressSpace {
@@ -42,11 +62,11 @@ class Space final : public platform::AddressSpace {
   // A host signal for one of its threads; nothing happens when the process is gone.
   void Signal(int tid, int signo);
 
-  int pid() const { return pid_; }
+  int pid() const { return process_.pid; }
   bool dead() const { return dead_.load(std::memory_order_acquire); }
   Engine* engine() const { return engine_; }
   Channel* ChannelOf(uint32_t slot) const {
-    return reinterpret_cast<Channel*>(slots_ + slot * kSlotSize);
+    return reinterpret_cast<Channel*>(process_.slots + slot * kSlotSize);
   }
 
   // Whether mapping changes are queued or under way.
@@ -61,9 +81,11 @@ class Space final : public platform::AddressSpace {
   // that have it jump the next time.
   void OnTrap(uint64_t rip);
 
-  // A slot for a thread, with the registers in its signal frame and the state kReady.
-  base::Result<uint32_t> AllocateSlot();
+  // A slot whose thread has ended, or is about to.
   void ReleaseSlot(uint32_t slot);
+  // Keeps the host thread of a guest thread that has ended, stopped in the stub, for the next one.
+  // False: there are enough.
+  bool Park(uint32_t slot, int tid);
 
  private:
   friend class Engine;
@@ -73,16 +95,14 @@ class Space final : public platform::AddressSpace {
   };
   explicit Space(Engine* engine) : engine_(engine) {}
   ~Space() override;
-  // 0 or -errno.
-  long Start();
+  base::Result<uint32_t> AllocateSlot();
   void PushLocked(uint32_t kind, uint64_t addr, uint64_t len, uint64_t offset, uint8_t prot, int fd,
                   base::Ref<platform::MapFile> file = {}) REQUIRES_LOCK(mu_);
   void UpdatePendingLocked() REQUIRES_LOCK(mu_);
-  bool SlotMemory(uint32_t slot);
   // How many of its threads sleep in the stub, by its own account.
   uint32_t Asleep() const;
   void OnDeath();
-  ProcessPage* process_page() const { return reinterpret_cast<ProcessPage*>(slots_); }
+  ProcessPage* process_page() const { return reinterpret_cast<ProcessPage*>(process_.slots); }
 
   // Where stable files are mapped for execution.
   struct CodeRange {
@@ -101,18 +121,22 @@ class Space final : public platform::AddressSpace {
   Engine* const engine_;
   std::atomic<bool> dead_{false};
   std::atomic<uint32_t> pending_{0};
-  int pid_ = -1;
-  uint8_t* slots_ = nullptr;
-  base::UniqueFd slots_fd_;
-  base::UniqueFd socket_;
+  HostProcess process_;  // written by the engine once
+  std::atomic<bool> killed_{false};
 
   base::Mutex<base::LockClass::kEngineOps> mu_;
   std::deque<Pending> queue_ GUARDED_BY(mu_);
   int64_t owner_ GUARDED_BY(mu_) = -1;  // the slot whose batch is the last one handed over
   absl::flat_hash_map<uint64_t, int> fds_ GUARDED_BY(mu_);
-  std::vector<bool> fd_used_ GUARDED_BY(mu_);
-  uint32_t used_slots_ GUARDED_BY(mu_) = 0;
+  static_assert(kCodeFd == 1 && kSocketFd == 3);
+  std::vector<bool> fd_used_ GUARDED_BY(mu_) = {false, true, false, true};
+  uint32_t used_slots_ GUARDED_BY(mu_) = kFirstSlot + 1;
   std::vector<uint32_t> free_slots_ GUARDED_BY(mu_);
+  struct Parked {
+    uint32_t slot;
+    int tid;
+  };
+  std::vector<Parked> parked_ GUARDED_BY(mu_);
   bool first_taken_ GUARDED_BY(mu_) = false;
   std::map<uint64_t, CodeRange> code_ GUARDED_BY(mu_);  // by start
   // What the process page says, which the guest can change: by image.
@@ -151,6 +175,7 @@ class Thread : public platform::GuestThread {
   uint32_t spin_backoff_ = 1;
   bool slept_ = false;    // whether the last wait, or the stub's, ended in sleep
   bool exiting_ = false;  // the host's thread is on its way out already
+  bool parked_ = false;   // the host's thread and the slot are kept for another guest thread
   platform::SyscallRegs syscall_{};
 };
 
@@ -181,13 +206,26 @@ class Engine : public platform::Platform {
                                              const platform::Regs& regs) = 0;
 
  private:
+  struct Entry {
+    Space* space = nullptr;  // null: a spare, or its space is gone
+    HostProcess remains;     // of the latter
+  };
+  // A process for a space: a spare, or a new one. 0 or -errno.
+  long TakeProcess(Space* space);
+  bool TakeSpare(Space* space);
+  // A new process, for a space or as a spare. 0 or -errno.
+  long MakeProcess(Space* space) REQUIRES_LOCK(spawn_mu_);
+  static void SpawnerMain(void* self) { static_cast<Engine*>(self)->SpawnAhead(); }
+  void SpawnAhead();
   static void ReaperMain(void* self);
   void Reap();
   void ReapTraced();
   // Tells a dead process's space; reaps it.
   void ReapOne(int pid);
+  bool TakeDead(int pid, base::Ref<Space>* space, HostProcess* remains);
   base::Status WatchLocked(int pid) REQUIRES_LOCK(mu_);
   void ReaperJoin();
+  void SpawnerJoin();
 
   Zygote zygote_;
   Patcher patcher_;
@@ -199,13 +237,21 @@ class Engine : public platform::Platform {
            asleep_.load(std::memory_order_relaxed);
   }
   std::atomic<int> asleep_{0};
-  // Held while a process is created, so that the reaper finds every pid in the table; and while a
-  // pid is used, so that it is not reused meanwhile.
+  // Held until a new process is in the table: the reaper waits for it when it doesn't find a pid.
+  base::Mutex<base::LockClass::kEngineSpawn> spawn_mu_;
+  // Held while a pid is used, so that it is not reused meanwhile.
   base::Mutex<base::LockClass::kEngine> mu_;
-  absl::flat_hash_map<int, Space*> spaces_ GUARDED_BY(mu_);
+  absl::flat_hash_map<int, Entry> processes_ GUARDED_BY(mu_);
   host::Thread reaper_ GUARDED_BY(mu_);
   bool reaping_ GUARDED_BY(mu_) = false;
   bool shut_down_ GUARDED_BY(mu_) = false;
+  // Processes made ahead, by a thread of its own, once a sandbox turns out to need more than one.
+  std::vector<HostProcess> spares_ GUARDED_BY(mu_);
+  size_t spares_wanted_ GUARDED_BY(mu_) = 1;
+  bool one_taken_ GUARDED_BY(mu_) = false;
+  host::Thread spawner_ GUARDED_BY(mu_);
+  bool spawning_ GUARDED_BY(mu_) = false;
+  std::atomic<uint32_t> demand_{0};  // a futex: changes when the spawner has something to do
   // The ptrace engine: waiting for any child would show (and take) other threads' stops, so
   // processes are watched by descriptor.
   bool for_ptrace_ = false;

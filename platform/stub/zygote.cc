@@ -87,16 +87,14 @@ long ForkZygote(BootArgs* args, int code_fd) {
     syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, 32, 1,
             0x53053053);
   }
-  // The code file is kCodeFd, the socket the next, and nothing else stays open.
-  constexpr int kSocket = kCodeFd + 1;
-  long code = syscall(SYS_fcntl, code_fd, F_DUPFD, kSocket + 1);
-  long socket = syscall(SYS_fcntl, args->socket, F_DUPFD, kSocket + 1);
-  if (syscall(SYS_dup2, code, kCodeFd) < 0 || syscall(SYS_dup2, socket, kSocket) < 0) {
+  // Nothing else stays open.
+  static_assert(kZygoteSocketFd == 0 && kCodeFd == 1);
+  long code = syscall(SYS_fcntl, code_fd, F_DUPFD, kCodeFd + 1);
+  long socket = syscall(SYS_fcntl, args->socket, F_DUPFD, kCodeFd + 1);
+  if (syscall(SYS_dup2, code, kCodeFd) < 0 || syscall(SYS_dup2, socket, kZygoteSocketFd) < 0) {
     syscall(SYS_exit_group, 127);
   }
-  args->socket = kSocket;
-  syscall(SYS_close_range, 0u, kCodeFd - 1, 0);
-  syscall(SYS_close_range, kSocket + 1, ~0u, 0);
+  syscall(SYS_close_range, kCodeFd + 1, ~0u, 0);
   uint64_t entry = args->text + kBootstrapOffset;
   uint64_t stack = args->temp + args->temp_size;
   __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(stack), "r"(entry),
@@ -147,7 +145,9 @@ void LocateVdso() {
 base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   LocateVdso();
   std::span<const uint8_t> blob = Blob();
-  std::vector<sock_filter> filter = GuestFilter();
+  ForkSecret secret;
+  host::Random(&secret, sizeof secret);
+  std::vector<sock_filter> filter = GuestFilter(secret);
   CHECK(blob.size() <= kTextSize && blob.size() + 0x2000 <= kTempSize - kTempText);
   CHECK(filter.size() <= 512 && sizeof(BootArgs) + filter.size() * 8 <= kTempText);
   long temp =
@@ -173,6 +173,7 @@ base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   args->clock = clock;
   args->filter_len = static_cast<uint32_t>(filter.size());
   args->filter = args->temp + sizeof(BootArgs);
+  args->secret = secret;
   memcpy(args + 1, filter.data(), filter.size() * sizeof(sock_filter));
   // The stack stays below the text's pages, which become executable.
   uint64_t text_pages = (blob.size() + 4095) & ~uint64_t{4095};

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <chrono>
@@ -410,6 +412,37 @@ TEST_P(EngineTest, Threads) {
   }
 }
 
+// A host thread that is used again shows nothing of the guest thread before.
+TEST_P(EngineTest, ANewThreadIsNew) {
+  auto as = SPACE(snippet_fp);
+  auto first = NewThread(*as);
+  ASSERT_EQ(first->Run().kind, Stop::Kind::kSyscall);
+  for (int i = 0; i < 20; i++) {
+    Regs regs{};
+    regs.rbx = regs.rbp = regs.r12 = 0x1111;
+    regs.fs_base = regs.gs_base = kData;
+    auto old = NewThread(*as, first.get(), regs);
+    ASSERT_EQ(old->Run().kind, Stop::Kind::kSyscall);
+    if (i % 2 == 0) {
+      old->Interrupt();
+    }
+    old.reset();
+    regs = {};
+    regs.rip = kCode + 15;  // behind movq
+    auto t = NewThread(*as, first.get(), regs);
+    Stop s = t->Run();
+    // An interrupt for the one before may still come through.
+    if (s.kind == Stop::Kind::kInterrupted) s = t->Run();
+    ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
+    Regs got = t->regs();
+    EXPECT_EQ(got.rbx | got.rbp | got.r12 | got.fs_base | got.gs_base, 0u);
+    EXPECT_EQ(got.rsp, kData + 2 * kPage);
+    t->SetReturn(0);
+    ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
+    EXPECT_EQ(t->syscall().arg[0], 0u);  // xmm7
+  }
+}
+
 // One thread's mapping change is in effect for another that runs later.
 TEST_P(EngineTest, MappingOrderBetweenThreads) {
   auto as = SPACE(snippet_xstate);
@@ -600,6 +633,7 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
       case SYS_rt_sigreturn:  // replaces registers: no more than a guest can do anyway
       case SYS_munmap:
       case SYS_mprotect:
+      case SYS_madvise:  // one kind of it
       case SYS_close:
       case SYS_sched_yield:
       case SYS_sigaltstack:
@@ -641,7 +675,14 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
   EXPECT_TRUE(call(SYS_clone, kThread | CLONE_UNTRACED));
   for (uint64_t op : {2, 3, 4, 5, 6, 9, 10, 11, 12, 130, 132, 133, 134, 138, 256})
     EXPECT_TRUE(call(SYS_futex, kData, op)) << op;
-  for (uint64_t fd : {1, 2, 3, 100}) EXPECT_TRUE(call(SYS_recvmsg, fd)) << fd;
+  for (uint64_t advice : {0, 4, 8, 9, 10, 12, 15, 21, 100})
+    EXPECT_TRUE(call(SYS_madvise, kData, kPage, advice)) << advice;
+  // A fork takes words that the guest doesn't know.
+  EXPECT_TRUE(call(SYS_clone, stub::kForkFlags));
+  EXPECT_TRUE(call(SYS_clone, stub::kForkFlags, 0, 0, 0, ~0ull, ~0ull));
+  EXPECT_TRUE(call(SYS_prctl, PR_SET_PDEATHSIG, 0));
+  EXPECT_TRUE(call(SYS_sendto, stub::kSocketFd, kData, 8, MSG_NOSIGNAL));
+  for (uint64_t fd : {1, 2, 4, 100}) EXPECT_TRUE(call(SYS_recvmsg, fd)) << fd;
   EXPECT_TRUE(call(SYS_recvmsg, 1ull << 32));
   for (uint64_t code : {0x1003, 0x1004, 0x1011, 0x1012, 0x3001})
     EXPECT_TRUE(call(SYS_arch_prctl, code)) << code;

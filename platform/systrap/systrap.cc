@@ -27,6 +27,7 @@ constexpr uint32_t kTripsPerCount = 64;
 class SystrapThread final : public stub::Thread {
  public:
   using Thread::Thread;
+  ~SystrapThread() override;
 
   Stop Run() override;
   bool Commit() override;
@@ -77,8 +78,8 @@ class SystrapThread final : public stub::Thread {
   // Has the stub act on flags and stop again. False when the guest side died.
   bool Order(uint32_t flags);
 
-  // Flags that the next command must have: kFull, kSaveFp, kInitFp.
-  uint32_t flags_ = 0;
+  // Flags that the next command must have: kFull (as a new thread's must), kSaveFp, kInitFp.
+  uint32_t flags_ = stub::kFull;
   bool bases_dirty_ = true;  // a new thread's are in the slot
   bool ret_pending_ = false;
   bool regs_valid_ = false;
@@ -101,6 +102,19 @@ class SystrapEngine final : public stub::Engine {
     return std::make_unique<SystrapThread>(std::move(space), slot, tid, regs);
   }
 };
+
+SystrapThread::~SystrapThread() {
+  // While it is stopped where a new thread's registers can be put, the host's thread is as good as
+  // new: those of frame and slot.
+  uint32_t state = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED) & stub::kKindMask;
+  bool stopped = state == stub::kStoppedSyscall || state == stub::kStoppedFault ||
+                 state == stub::kStoppedInterrupt || state == stub::kReady;
+  uint64_t at = __atomic_load_n(&channel_->frame, __ATOMIC_RELAXED);
+  bool usable = stopped && (at == stub::kLightFrame || at == stub::InitialFrame());
+  // A process whose first thread has ended can't be killed by its number any more
+  // (complete_signal() in kernel/signal.c): that one stays in any case.
+  parked_ = (usable && space_->Park(slot_, tid_)) || slot_ == stub::kFirstSlot;
+}
 
 Stop SystrapThread::Run() {
   // Before anything that commits to a trip into the guest. Partner of Interrupt().

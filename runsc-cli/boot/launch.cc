@@ -231,6 +231,7 @@ int Launcher::GoferMain(int socket, std::vector<Served> served) {
   if (Status s = host::DropRights(rights); !s.ok()) return ChildFailed(s);
   base::SetLog(log_.get(), settings_.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
   o.lock_down = [this] {
+    host::ForgetCode();
     Status s = host::InstallFilter(
         host::kGofer, settings_.debug ? host::Violation::kReport : host::Violation::kKill);
     if (!s.ok()) ChildFailed(s);

@@ -303,6 +303,7 @@ Status Boot::Run() {
   kernel_->set_loader(&sentry::LoadProgram);
   RETURN_IF_ERROR(StartInit());
   if (failed_) return {};
+  host::ForgetCode();
   if (host::Thread::StartDetached(&ControlThread, this) != 0)
     return Status::Error("no thread for the command's messages");
   kernel_->WaitAll();

@@ -157,7 +157,7 @@ void Kernel::LinkTask(Task& t, ThreadGroup& g) {
 
 base::Result<void> Kernel::StartThread(Task& t) {
   t.IncRef();  // the host thread's; the first reference is the tree's
-  if (host::Thread::StartDetached(ThreadMain, &t, kTaskStack) != 0) {
+  if (host::Thread::StartPooled(ThreadMain, &t) != 0) {
     t.DecRef();
     return abi::Errno::kEAGAIN;
   }

@@ -64,9 +64,12 @@ void Kernel::ExitTask(Task& t) {
     fs = std::move(t.fs_);
     guest = std::move(t.guest_);
   }
-  if (mm) {
-    // The whole guest process goes at once, rather than its threads one by one.
-    if (mm->users.fetch_sub(1) == 1) mm->address_space().Kill();
+  if (mm && mm->users.fetch_sub(1) == 1) {
+    // The whole guest process goes at once, rather than its threads one by one. Its memory is put
+    // away at the end of this function, when the parent knows: nobody can tell.
+    mm->address_space().Kill();
+    mm->DropFiles();
+  } else {
     guest.reset();
     mm.reset();
   }

@@ -96,8 +96,7 @@ void Kernel::ThreadMain(void* arg) {
   Task* t = static_cast<Task*>(arg);
   Kernel& k = t->kernel_;
   Task::SetCurrent(t);
-  t->host_tid_.store(static_cast<int32_t>(host::Gettid()), std::memory_order_relaxed);
-  t->run_since_.store(HostClock().Monotonic(), std::memory_order_relaxed);
+  t->StartCpuTime();
   if (t->set_child_tid_ != 0) {
     // schedule_tail(): a bad address is ignored.
     int32_t tid = t->tid();

@@ -192,7 +192,6 @@ class Kernel {
   base::Result<void> StartThread(Task& t);
   static void ThreadMain(void* task);
   void TaskGone();
-  static constexpr size_t kTaskStack = 256 << 10;  // virtual; a page or two are touched
 
   // exit.cc
   void ExitTask(Task& t);

@@ -300,6 +300,24 @@ void Task::Interrupt() {
   }
 }
 
+namespace {
+
+// CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED of a thread (include/linux/posix-timers.h); 0: it is gone.
+int64_t ThreadCpuNs(int32_t tid) {
+  timespec ts{};
+  if (host::Call<SYS_clock_gettime>((~tid << 3) | 6, &ts) != 0) return 0;
+  return ts.tv_sec * abi::kNsPerSec + ts.tv_nsec;
+}
+
+}  // namespace
+
+void Task::StartCpuTime() {
+  auto tid = static_cast<int32_t>(host::Gettid());
+  sys_base_ns_ = ThreadCpuNs(tid);
+  host_tid_.store(tid, std::memory_order_release);
+  run_since_.store(HostClock().Monotonic(), std::memory_order_relaxed);
+}
+
 Task::CpuTime Task::cpu_time() const {
   if (exiting() && state.load(std::memory_order_acquire) == 'Z') {
     return {final_user_ns_, final_sys_ns_};
@@ -309,15 +327,8 @@ Task::CpuTime Task::cpu_time() const {
   if (since != 0) total += HostClock().Monotonic() - since;
   total = std::max<int64_t>(total - LocalSleeps().ns, 0);
   int64_t sys = 0;
-  int32_t tid = host_tid_.load(std::memory_order_relaxed);
-  if (tid != 0) {
-    // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED of that thread (include/linux/posix-timers.h).
-    timespec ts{};
-    if (host::Call<SYS_clock_gettime>((~tid << 3) | 6, &ts) == 0) {
-      sys = ts.tv_sec * abi::kNsPerSec + ts.tv_nsec;
-    }
-  }
-  if (sys > total) sys = total;
+  int32_t tid = host_tid_.load(std::memory_order_acquire);
+  if (tid != 0) sys = std::clamp<int64_t>(ThreadCpuNs(tid) - sys_base_ns_, 0, total);
   return {total - sys, sys};
 }
 

@@ -219,6 +219,8 @@ class Task : public base::RefCounted {
     int64_t user, sys;
   };
   CpuTime cpu_time() const;
+  // The own thread takes the task.
+  void StartCpuTime();
   // 'S' for 'R' while it sleeps in the engine's stub.
   char State() const;
   abi::Rusage Usage() const;
@@ -312,6 +314,7 @@ class Task : public base::RefCounted {
   std::atomic<uint64_t> cpu_mask_{0};
   std::atomic<int64_t> run_ns_{0}, run_since_{0};  // run_since_ 0: asleep
   std::atomic<int32_t> host_tid_{0};
+  int64_t sys_base_ns_ = 0;  // the host thread's CPU time when it took the task
   int64_t final_user_ns_ = 0, final_sys_ns_ = 0;  // once exited
 };
 

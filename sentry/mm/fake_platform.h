@@ -23,7 +23,8 @@ class FakeAddressSpace : public platform::AddressSpace {
     maps++;
     // An engine would map a gigabyte as easily as a page; the model keeps the first pages.
     for (uint64_t i = 0; i < len && i < kModelled; i += kPageSize) {
-      pages[addr + i] = {file, offset + i, prot};
+      pages[addr + i] = {file, offset + i, static_cast<uint8_t>(prot & 7)};
+      huge = huge || (prot & platform::kMapHuge) != 0;
     }
   }
   void Unmap(uint64_t addr, uint64_t len) override {
@@ -65,6 +66,7 @@ class FakeAddressSpace : public platform::AddressSpace {
   std::map<uint64_t, Page> pages;
   int maps = 0, unmaps = 0, protects = 0;
   bool forgotten_in_use = false;
+  bool huge = false;  // anything was mapped with the hint
 };
 
 class FakeThread : public platform::GuestThread {

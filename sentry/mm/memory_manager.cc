@@ -27,16 +27,27 @@ MemoryManager::MemoryManager(platform::Platform& platform, base::Ref<platform::A
 
 MemoryManager::~MemoryManager() {
   as_->Kill();
+  DropFiles();
+  base::MutexLock lock(mu_);
+  for (auto& [key, use] : uses_) {
+    if (use.memory) static_cast<MemoryFile*>(key)->spaces.fetch_sub(1);
+  }
+}
+
+void MemoryManager::DropFiles() {
   Garbage garbage;
+  {
+    base::MutexLock lock(aio_mu);
+    if (aio) garbage.refs.push_back(std::move(aio));
+  }
   base::MutexLock lock(mu_);
   for (auto& [start, v] : vmas_) {
     if (v.mappable)
       v.mappable->OnUnmap(v.end - v.start, v.shared && (v.max_prot & platform::kProtWrite));
     garbage.Take(v);
   }
-  for (auto& [key, use] : uses_) {
-    if (use.memory) static_cast<MemoryFile*>(key)->spaces.fetch_sub(1);
-  }
+  vmas_.clear();
+  if (exe_) garbage.refs.push_back(std::move(exe_));
 }
 
 // --- VMAs ---
@@ -315,7 +326,7 @@ base::Result<uint64_t> MemoryManager::MmapLocked(const MmapArgs& a, Garbage* g) 
     reused.pristine = v.prot == 0;
     pmas_.emplace(start, std::move(reused));
   } else if (anon) {
-    if (!AddAnon(v, start, end)) return abi::Errno::kENOMEM;
+    if (!AddAnon(v, start, end, WantsHuge(a, len))) return abi::Errno::kENOMEM;
   }
   InsertVma(v);
   if (!anon) {
@@ -341,6 +352,7 @@ base::Result<void> MemoryManager::Munmap(uint64_t addr, uint64_t len) {
   Garbage garbage;
   base::MutexLock lock(mu_);
   if (!SplitsOk(addr, addr + len)) return abi::Errno::kENOMEM;
+  LearnDensity(addr, addr + len);
   RemoveRange(addr, addr + len, true, &garbage);
   return {};
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "platform/api/platform.h"
 #include "sentry/memory/memory_file.h"
 #include "sentry/mm/mappable.h"
@@ -78,8 +79,8 @@ class MemoryManager : public UserMemory {
   platform::AddressSpace& address_space() { return *as_; }
 
   // fork(2): a copy that shares all private pages with this one until either writes. current: the
-  // calling, stopped guest thread, through which this side's pages are made read-only before the
-  // copy exists.
+  // calling, stopped guest thread, through which this side's pages are made read-only: before the
+  // copy exists if there are others, else before it runs on.
   base::Result<base::Ref<MemoryManager>> Fork(platform::GuestThread& current);
 
   // The calls; errors as in the man pages.
@@ -143,6 +144,9 @@ class MemoryManager : public UserMemory {
              peak_total = 0;
   };  // bytes
   Usage usage();
+  // The end of the last task: what others can see of its mappings goes, files above all. The
+  // memory goes with the object.
+  void DropFiles();
   // As usage().resident, cheaper and not exact: memory that fork shares counts for all of its file.
   uint64_t ResidentAtEnd();
 
@@ -187,6 +191,7 @@ class MemoryManager : public UserMemory {
     uint64_t offset = 0;
     Kind kind = Kind::kOwned;
     bool pristine = false;  // never accessible since it was allocated: surely all zero
+    bool huge = false;      // kOwned: the host may use huge pages
     bool cow() const { return kind == Kind::kFrozen || kind == Kind::kFileCow; }
     bool memory() const { return kind == Kind::kOwned || kind == Kind::kFrozen; }
   };
@@ -207,6 +212,20 @@ class MemoryManager : public UserMemory {
       if (v.mappable) refs.push_back(std::move(v.mappable));
       if (v.file) refs.push_back(std::move(v.file));
     }
+  };
+  // Where one side of a fork wrote while it shared memory with the other: the next fork copies
+  // these pages at once, since a fault costs more than a copy. Learnt anew now and then.
+  class ForkHabit : public base::RefCounted {
+   public:
+    using Pages = absl::InlinedVector<uint64_t, 12>;
+    void Note(uint64_t addr);
+    // For the fork that begins.
+    Pages Next();
+
+   private:
+    base::Mutex<base::LockClass::kLeaf> mu_;
+    Pages pages_ GUARDED_BY(mu_);
+    uint32_t forks_ GUARDED_BY(mu_) = 0;
   };
   using VmaMap = std::map<uint64_t, Vma>;
   using PmaMap = std::map<uint64_t, Pma>;
@@ -255,13 +274,21 @@ class MemoryManager : public UserMemory {
   uint64_t AllocateIn(uint64_t addr, uint64_t len, uint64_t region_start, uint64_t region_end)
       REQUIRES_LOCK(mu_);
   void DropReservations(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
-  bool AddAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  bool AddAnon(const Vma& v, uint64_t start, uint64_t end, bool huge = false) REQUIRES_LOCK(mu_);
+  // Whether a new mapping is to get huge pages; and what the end of one tells about that.
+  bool WantsHuge(const MmapArgs& a, uint64_t len) REQUIRES_LOCK(mu_);
+  void LearnDensity(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  void SetHuge(uint64_t start, uint64_t end, bool huge) REQUIRES_LOCK(mu_);
   // Backs the uncovered parts of a range of v.
   bool FillAnon(const Vma& v, uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
   base::Result<void> FillFile(const Vma& v, uint64_t start, uint64_t end, Garbage* g)
       REQUIRES_LOCK(mu_);
   bool CopyEagerly(const Vma& v, uint64_t start, uint64_t end, Garbage* g) REQUIRES_LOCK(mu_);
   bool BreakCow(const Vma& v, uint64_t addr, Garbage* g) REQUIRES_LOCK(mu_);
+  // Copies the aligned chunk around a page that must not be written in place, as far as it is one
+  // piece; *start and *end: its range.
+  bool CopyChunk(const Vma& v, uint64_t addr, uint64_t chunk, uint64_t* start, uint64_t* end,
+                 Garbage* g) REQUIRES_LOCK(mu_);
   void Thaw(MemoryFile* f, Garbage* g) REQUIRES_LOCK(mu_);
   // Makes the page at addr of v present, writable if asked. False: *err.
   bool Populate(Vma& v, uint64_t addr, bool write, FaultError* err, Garbage* g) REQUIRES_LOCK(mu_);
@@ -270,6 +297,11 @@ class MemoryManager : public UserMemory {
   // Queues the present truth about a range to the engine: what is mapped there. What is not, stays.
   void MapEngine(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
   uint64_t Resident(uint64_t start, const Pma& p) REQUIRES_LOCK(mu_);
+
+  // --- memory_manager_fork.cc ---
+  // Makes private memory in place shareable; the ranges whose mappings must change.
+  std::vector<std::pair<uint64_t, uint64_t>> Freeze(Garbage* g) REQUIRES_LOCK(mu_);
+  void CopyAhead(const ForkHabit::Pages& pages, Garbage* g) REQUIRES_LOCK(mu_);
 
   // --- memory_manager_copy.cc ---
   // A sentry pointer to the guest byte at addr and in *len (at most what it was) the bytes
@@ -299,7 +331,13 @@ class MemoryManager : public UserMemory {
   PmaMap pmas_ GUARDED_BY(mu_);
   absl::flat_hash_map<BackingFile*, FileUse> uses_ GUARDED_BY(mu_);
   base::Ref<MemoryFile> current_ GUARDED_BY(mu_);
+  // Of this side after its forks, of its children, and the one of them that is noted in now.
+  base::Ref<ForkHabit> own_habit_ GUARDED_BY(mu_),
+      children_habit_ GUARDED_BY(mu_), habit_ GUARDED_BY(mu_);
   std::map<uint64_t, Reservation> reservations_ GUARDED_BY(mu_);
+  // The last large mapping without huge pages was full in the end; how many large ones there were.
+  bool dense_ GUARDED_BY(mu_) = false;
+  uint32_t large_maps_ GUARDED_BY(mu_) = 0;
   // Cached translations, valid while generation_ stands still.
   std::array<Window, 32> windows_ GUARDED_BY(mu_);
   uint64_t generation_ GUARDED_BY(mu_) = 1;

@@ -270,8 +270,12 @@ base::Result<void> MemoryManager::Madvise(uint64_t addr, uint64_t len, int32_t a
         PopulateRange(at, stop, write, &garbage);
         break;
       }
+      case abi::kMADV_HUGEPAGE:
+      case abi::kMADV_NOHUGEPAGE:
+        SetHuge(at, stop, advice == abi::kMADV_HUGEPAGE);
+        break;
       default:
-        // Hints about paging, merging and huge pages: the host decides.
+        // Hints about paging and merging: the host decides.
         break;
     }
     at = stop;

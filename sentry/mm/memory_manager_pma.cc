@@ -73,7 +73,7 @@ void MemoryManager::PlacePma(uint64_t start, Pma p) {
   Changed();
   auto continues = [](const Pma& a, uint64_t a_start, const Pma& b) {
     return a.file == b.file && a.offset + (a.end - a_start) == b.offset && a.kind == b.kind &&
-           a.pristine == b.pristine;
+           a.pristine == b.pristine && a.huge == b.huge;
   };
   auto next = pmas_.lower_bound(start);
   if (next != pmas_.end() && next->first == p.end && continues(p, start, next->second)) {
@@ -163,7 +163,7 @@ void MemoryManager::DropReservations(uint64_t start, uint64_t end) {
   }
 }
 
-bool MemoryManager::AddAnon(const Vma& v, uint64_t start, uint64_t end) {
+bool MemoryManager::AddAnon(const Vma& v, uint64_t start, uint64_t end, bool huge) {
   // A stack will grow: leave room for it below.
   uint64_t room = v.grows_down ? limits.stack.load(std::memory_order_relaxed) : 0;
   uint64_t low = room <= (uint64_t{1} << 30) && room < end && end - room < start
@@ -176,8 +176,49 @@ bool MemoryManager::AddAnon(const Vma& v, uint64_t start, uint64_t end) {
   p.file = current_;
   p.offset = offset;
   p.pristine = v.prot == 0;
+  p.huge = huge;
   AddPma(start, std::move(p));
   return true;
+}
+
+// A huge page costs as much as a few small ones, but two megabytes of memory. So only who has
+// filled a mapping of this size gets them for the next ones; one of several shows whether that is
+// still so.
+constexpr uint64_t kLargeMapping = 4 << 20;
+constexpr uint64_t kDensityLook = 16 << 20;
+constexpr uint32_t kLookEvery = 16;
+
+bool MemoryManager::WantsHuge(const MmapArgs& a, uint64_t len) {
+  if (len < kLargeMapping || a.prot != (kProtRead | kProtWrite) || a.noreserve || a.grows_down)
+    return false;
+  return ++large_maps_ % kLookEvery != 0 && dense_;
+}
+
+void MemoryManager::LearnDensity(uint64_t start, uint64_t end) {
+  if (end - start < kLargeMapping) return;
+  auto it = FindPma(start);
+  if (it == pmas_.end() || it->first > start || it->second.end < end) return;
+  const Pma& p = it->second;
+  if (p.kind != Kind::kOwned || p.huge || p.pristine) return;
+  uint64_t at = p.offset + (start - it->first), until = at + std::min(end - start, kDensityLook);
+  dense_ = static_cast<MemoryFile*>(p.file.get())->NextHole(at, until) == until;
+}
+
+void MemoryManager::SetHuge(uint64_t start, uint64_t end, bool huge) {
+  for (uint64_t at = start; at < end;) {
+    auto p = FindPma(at);
+    if (p == pmas_.end()) break;
+    at = std::max(at, p->first);
+    if (at >= end) break;
+    uint64_t stop = std::min(end, p->second.end);
+    if (p->second.kind == Kind::kOwned && p->second.huge != huge) {
+      SplitPma(at);
+      SplitPma(stop);
+      FindPma(at)->second.huge = huge;
+      MapEngine(at, stop);
+    }
+    at = stop;
+  }
 }
 
 bool MemoryManager::FillAnon(const Vma& v, uint64_t start, uint64_t end) {
@@ -310,34 +351,42 @@ bool MemoryManager::BreakCow(const Vma& v, uint64_t addr, Garbage* g) {
       Thaw(f, g);
       return true;
     }
+    if (habit_) habit_->Note(addr);
   }
-  uint64_t chunk = kCopyChunk;
+  uint64_t chunk = kCopyChunk, start, end;
   for (size_t n = pmas_.size(); n > kManyPmas; n /= 2) chunk *= 2;
+  if (!CopyChunk(v, addr, chunk, &start, &end, g)) return false;
+  MapEngine(start, end);
+  return true;
+}
+
+bool MemoryManager::CopyChunk(const Vma& v, uint64_t addr, uint64_t chunk, uint64_t* start,
+                              uint64_t* end, Garbage* g) {
+  auto it = FindPma(addr);
   uint64_t low = std::max(it->first, v.start), high = std::min(it->second.end, v.end);
-  uint64_t start = std::max(low, addr - addr % chunk);
-  uint64_t end = std::min(high, addr - addr % chunk + chunk);
+  *start = std::max(low, addr - addr % chunk);
+  *end = std::min(high, addr - addr % chunk + chunk);
   if (it->second.kind == Kind::kFileCow) {
-    uint64_t size = v.mappable->size(), offset = v.offset + (start - v.start);
+    uint64_t size = v.mappable->size(), offset = v.offset + (*start - v.start);
     if (size <= offset) return false;
-    end = std::min(end, start + PageUp(size - offset));
-    if (end <= addr) return false;
+    *end = std::min(*end, *start + PageUp(size - offset));
+    if (*end <= addr) return false;
   }
-  uint64_t len = end - start;
-  uint64_t offset = AllocateIn(start, len, low, high);
+  uint64_t len = *end - *start;
+  uint64_t offset = AllocateIn(*start, len, low, high);
   if (offset == MemoryFile::kNoSpace) return false;
   base::Ref<BackingFile> from = it->second.file;
-  uint64_t from_offset = it->second.offset + (start - it->first);
+  uint64_t from_offset = it->second.offset + (*start - it->first);
   bool hole = it->second.kind == Kind::kFrozen &&
               static_cast<MemoryFile*>(from.get())->NextData(from_offset, from_offset + len) ==
                   from_offset + len;
   if (!hole && !CopyInto(*current_, offset, *from, from_offset, len)) return false;
-  RemovePmas(start, end, g);
+  RemovePmas(*start, *end, g);
   Pma p;
-  p.end = end;
+  p.end = *end;
   p.file = current_;
   p.offset = offset;
-  AddPma(start, std::move(p));
-  MapEngine(start, end);
+  AddPma(*start, std::move(p));
   g->refs.push_back(std::move(from));
   Changed();
   return true;
@@ -449,6 +498,7 @@ void MemoryManager::MapEngine(uint64_t start, uint64_t end) {
       uint64_t a = std::max(low, p->first), b = std::min(high, p->second.end);
       uint64_t offset = p->second.offset + (a - p->first);
       uint8_t prot = EngineProt(v->second, p->second);
+      if (p->second.huge && p->second.kind == Kind::kOwned) prot |= platform::kMapHuge;
       base::Ref<platform::MapFile> file = EngineFile(v->second, p->second);
       if (run.len != 0 && run.addr + run.len == a && run.file == file &&
           run.offset + run.len == offset && run.prot == prot) {

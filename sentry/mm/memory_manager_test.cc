@@ -334,6 +334,53 @@ TEST_F(MmTest, TheLastOwnerWritesInPlace) {
   EXPECT_FALSE(as->forgotten_in_use);
 }
 
+TEST_F(MmTest, ForkCopiesAheadWhatTheLastOneWrote) {
+  uint64_t p = Map(1 << 20);
+  FakeGuest g(*mm);
+  for (uint64_t at : {uint64_t{0}, uint64_t{512 << 10}}) ASSERT_TRUE(g.Write(p + at, 1));
+  int here = 0, there = 0;
+  for (uint8_t i = 0; i < 4; i++) {
+    g.faults = 0;
+    auto other = std::move(mm->Fork(thread)).value();
+    FakeGuest o(*other);
+    ASSERT_TRUE(g.Write(p, 2 + i) && o.Write(p + (512 << 10), 3 + i));
+    EXPECT_EQ(o.Read(p), 1 + i);
+    EXPECT_EQ(g.Read(p + (512 << 10)), 1);
+    EXPECT_EQ(o.Read(p + (512 << 10)), 3 + i);
+    here = g.faults;
+    there = o.faults;
+  }
+  EXPECT_EQ(here, 0);
+  EXPECT_EQ(there, 0);
+}
+
+TEST_F(MmTest, WhoFillsLargeMappingsGetsHugePages) {
+  constexpr uint64_t kLarge = 4 << 20;
+  FakeGuest guest(*mm);
+  uint64_t a = Map(kLarge);
+  EXPECT_TRUE(guest.Write(a, 1));
+  ASSERT_TRUE(mm->Munmap(a, kLarge).ok());
+  a = Map(kLarge);
+  EXPECT_FALSE(as->huge);
+  for (uint64_t i = 0; i < kLarge; i += kP) ASSERT_TRUE(guest.Write(a + i, 1));
+  ASSERT_TRUE(mm->Munmap(a, kLarge).ok());
+  EXPECT_FALSE(as->huge);
+  Map(1 << 20);
+  EXPECT_FALSE(as->huge);
+  a = Map(kLarge);
+  EXPECT_TRUE(as->huge);
+  EXPECT_EQ(guest.Read(a + kP), 0);
+}
+
+TEST_F(MmTest, HugePagesOnRequest) {
+  uint64_t a = Map(8 << 20);
+  EXPECT_TRUE(mm->Madvise(a, 8 << 20, uapi::kMADV_NOHUGEPAGE).ok());
+  EXPECT_FALSE(as->huge);
+  EXPECT_TRUE(mm->Madvise(a + (2 << 20), 2 << 20, uapi::kMADV_HUGEPAGE).ok());
+  EXPECT_TRUE(as->huge);
+  EXPECT_EQ(mm->Vmas().size(), 1u);
+}
+
 TEST_F(MmTest, ForkedFilesStayBounded) {
   uint64_t a = Map(1 << 20);
   FakeGuest parent(*mm);

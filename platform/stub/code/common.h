@@ -20,6 +20,7 @@ enum : long {
   kSysRtSigreturn = 15,
   kSysSchedYield = 24,
   kSysMremap = 25,
+  kSysMadvise = 28,
   kSysSendto = 44,
   kSysRecvmsg = 47,
   kSysClone = 56,
@@ -29,9 +30,7 @@ enum : long {
   kSysArchPrctl = 158,
   kSysFutex = 202,
   kSysExitGroup = 231,
-  kSysDup3 = 292,
   kSysSeccomp = 317,
-  kSysCloseRange = 436,
 };
 
 inline long Call(long nr, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
@@ -59,12 +58,10 @@ inline Channel* SlotAt(uint64_t index) {
 }
 inline ProcessPage* Process() { return reinterpret_cast<ProcessPage*>(kSlots); }
 
-// The zygote's page: what all guest processes inherit.
+// The start of the zygote's page: what all guest processes inherit.
 struct ZygoteData {
   uint32_t fsgsbase;  // 1: the bases can be read and written without a call
-  uint32_t filter_len;
-  uint64_t clock;        // __vdso_clock_gettime, or 0
-  uint64_t filter[512];  // sock_filter
+  uint64_t clock;     // __vdso_clock_gettime, or 0
 };
 inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
 

@@ -16,7 +16,6 @@ constexpr uint64_t kMsgCmsgCloexec = 0x40000000;
 constexpr uint64_t kThreadFlags =
     0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x100000 |
     0x200000;  // VM FS FILES SIGHAND THREAD SYSVSEM PARENT_SETTID CHILD_CLEARTID
-constexpr uint64_t kChildFlags = 0x8000 | 0x200000 | 17;  // PARENT CHILD_CLEARTID SIGCHLD
 constexpr int kSigill = 4, kSigtrap = 5, kSigbus = 7, kSigfpe = 8, kSigsegv = 11, kSigsys = 31;
 constexpr uint32_t kAuditArchX8664 = 0xc000003e;
 constexpr int kSiKernel = 0x80;
@@ -81,7 +80,7 @@ struct MsgHdr {
 struct FdControl {
   uint64_t len;
   int32_t level, type;
-  int32_t fd[4];
+  int32_t fd[kMaxReceive];
 };
 
 // The number of descriptors received, or -errno.
@@ -98,11 +97,14 @@ long Receive(int socket, void* p, uint64_t n, FdControl* control) {
 }
 
 bool RunOp(const Op& op) {
-  uint64_t prot = op.kind_prot >> 8;
+  uint64_t prot = op.kind_prot >> 8 & 7;
   switch (op.kind_prot & 0xff) {
     case kOpMap:
-      return Call(kSysMmap, op.addr, op.len, prot, kMapShared | kMapFixed, op.fd, op.offset) ==
-             static_cast<long>(op.addr);
+      if (Call(kSysMmap, op.addr, op.len, prot, kMapShared | kMapFixed, op.fd, op.offset) !=
+          static_cast<long>(op.addr))
+        return false;
+      if (op.kind_prot & kOpHuge) Call(kSysMadvise, op.addr, op.len, 14);  // MADV_HUGEPAGE
+      return true;
     case kOpUnmap:
       return Call(kSysMunmap, op.addr, op.len) == 0;
     case kOpProtect:
@@ -110,7 +112,9 @@ bool RunOp(const Op& op) {
     case kOpReceive: {
       char byte;
       FdControl control;
-      return Receive(0, &byte, 1, &control) == 1 && control.fd[0] == op.fd;
+      return op.len - 1 < kMaxReceive &&
+             Receive(kSocketFd, &byte, 1, &control) == static_cast<long>(op.len) &&
+             control.fd[op.len - 1] == op.fd;
     }
     case kOpClose:
       return Call(kSysClose, op.fd) == 0;
@@ -372,19 +376,14 @@ struct KernelSigaction {
   uint64_t mask;
 };
 
-// In the new guest process.
-[[noreturn]] void Child(uint64_t slots_size, int slots_fd, int socket) {
+// In the new guest process, which has the zygote's filter. The zygote's socket goes first of all.
+[[noreturn]] void Child(uint64_t slots_size, int slots_fd) {
+  Call(kSysClose, kZygoteSocketFd);
   Call(kSysPrctl, 1, 9);  // PR_SET_PDEATHSIG, SIGKILL
   long r = Call(kSysMmap, kSlots, slots_size, kProtRead | kProtWrite, kMapShared | kMapFixed,
                 slots_fd, 0);
   if (r != static_cast<long>(kSlots)) Die();
-  if (socket != 0 && Call(kSysDup3, socket, 0, 0x80000) != 0) Die();
-  if (Call(kSysCloseRange, kCodeFd + 1, ~0u, 0) != 0) Die();
-  struct {
-    uint16_t len;
-    uint64_t filter;
-  } prog{static_cast<uint16_t>(Data()->filter_len), U(Data()->filter)};
-  if (Call(kSysSeccomp, 1, 0, U(&prog)) != 0) Die();  // SECCOMP_SET_MODE_FILTER
+  Call(kSysClose, slots_fd);
   Channel* c = SlotAt(kFirstSlot);
   uint64_t sp = U(c) + c->frame - 8 * 32;
   __asm__ volatile("mov %0, %%rsp\n mov %1, %%rdi\n call StubThread\n hlt" ::"r"(sp), "r"(c)
@@ -392,13 +391,22 @@ struct KernelSigaction {
   __builtin_unreachable();
 }
 
+// clone(2) for a new guest process. By hand: the secret must not be left anywhere in the child.
+long Fork(uint32_t* ctid) {
+  long ret;
+  register uint64_t r10 __asm__("r10") = U(ctid);
+  __asm__ volatile(
+      "mov (%5), %%r8\n mov 8(%5), %%r9\n syscall\n xor %%r8d, %%r8d\n xor %%r9d, %%r9d"
+      : "=a"(ret)
+      : "a"(kSysClone), "D"(kForkFlags), "S"(0), "r"(r10), "b"(kZygoteSecret), "d"(0)
+      : "rcx", "r8", "r9", "r11", "memory");
+  return ret;
+}
+
 }  // namespace
 
-// At the final address, on the zygote's stack.
-extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint64_t socket64,
-                                        uint64_t vdso_ok) {
-  Call(kSysMunmap, temp, temp_size);
-  int socket = static_cast<int>(socket64);
+// At the final address, on the zygote's stack. The arguments are still at their temporary place.
+extern "C" [[noreturn]] void StubZygote(const BootArgs* a, uint64_t vdso_ok) {
   KernelSigaction sa;
   // By hand: a constant with addresses in it would need relocation.
   __asm__("lea StubHandlerEntry(%%rip), %0\n lea StubRestorer(%%rip), %1"
@@ -414,20 +422,28 @@ extern "C" [[noreturn]] void StubZygote(uint64_t temp, uint64_t temp_size, uint6
   uint64_t all = ~0ull;
   Call(kSysRtSigprocmask, 2, U(&all), 0, 8);
   if (Call(kSysPrctl, 38, 1, 0, 0, 0) != 0) Die();  // PR_SET_NO_NEW_PRIVS
+  struct {
+    uint16_t len;
+    uint64_t filter;
+  } prog{static_cast<uint16_t>(a->filter_len), a->filter};
+  if (Call(kSysSeccomp, 1, 0, U(&prog)) != 0) Die();  // SECCOMP_SET_MODE_FILTER
+  Call(kSysMunmap, a->temp, a->temp_size);
   ZygoteHello hello{kZygoteMagic, static_cast<uint32_t>(vdso_ok)};
-  Call(kSysSendto, socket, U(&hello), sizeof hello, 0x4000);
+  Call(kSysSendto, kZygoteSocketFd, U(&hello), sizeof hello, 0x4000);
   for (;;) {
     ZygoteRequest request;
     FdControl control;
-    if (Receive(socket, &request, sizeof request, &control) != 2) {
+    // The numbers are the lowest free ones, so that the child need not move its socket.
+    if (Receive(kZygoteSocketFd, &request, sizeof request, &control) != 2 ||
+        control.fd[1] != kSocketFd) {
       Call(kSysExitGroup, 0);
     }
-    long pid = Call(kSysClone, kChildFlags, 0, 0, U(&SlotAt(kFirstSlot)->state), 0);
-    if (pid == 0) Child(request.slots_size, control.fd[0], control.fd[1]);
+    long pid = Fork(&SlotAt(kFirstSlot)->state);
+    if (pid == 0) Child(request.slots_size, control.fd[0]);
     Call(kSysClose, control.fd[0]);
     Call(kSysClose, control.fd[1]);
     ZygoteReply reply{static_cast<int32_t>(pid), 0};
-    Call(kSysSendto, socket, U(&reply), sizeof reply, 0x4000);
+    Call(kSysSendto, kZygoteSocketFd, U(&reply), sizeof reply, 0x4000);
   }
 }
 
@@ -492,6 +508,8 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   map_code(kThunks, kMaxThunks * kThunkSize, kProtRead | kProtExec, kCodeFileThunks);
   map(kText, kTextSize);
   map(kZygoteData, kZygoteDataSize);
+  map(kZygoteSecret, kZygoteSecretSize);
+  if (Call(kSysMadvise, kZygoteSecret, kZygoteSecretSize, 10) != 0) Die();  // MADV_DONTFORK
   auto copy = [](uint64_t to, uint64_t from, uint64_t len) {
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len) : : "memory");
   };
@@ -499,13 +517,11 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   Call(kSysMprotect, kText, kTextSize, kProtRead | kProtExec);
   auto* d = reinterpret_cast<ZygoteData*>(kZygoteData);
   d->fsgsbase = a->fsgsbase;
-  d->filter_len = a->filter_len;
   d->clock = vdso_ok ? a->clock : 0;
-  copy(U(d->filter), a->filter, a->filter_len * 8ull);
+  copy(kZygoteSecret, U(&a->secret), sizeof a->secret);
   uint64_t entry = kText + (reinterpret_cast<uint64_t>(&StubZygote) - a->text);
   __asm__ volatile("mov %0, %%rsp\n xor %%ebp, %%ebp\n call *%1\n hlt" ::"r"(kZygoteStack),
-                   "r"(entry), "D"(a->temp), "S"(a->temp_size),
-                   "d"(static_cast<int64_t>(a->socket)), "c"(vdso_ok)
+                   "r"(entry), "D"(a), "S"(vdso_ok)
                    : "memory");
   __builtin_unreachable();
 }
