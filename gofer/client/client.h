@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gofer/client/entries.h"
 #include "gofer/wire/messages.h"
 #include "platform/base/fd.h"
 #include "platform/base/mutex.h"
@@ -47,15 +48,9 @@ struct Opened {
   wire::Attr attr;
 };
 
-struct DirectoryEntry {
-  std::string name;
-  uint64_t cookie;
-  uint8_t type;     // DT_*
-  wire::Attr attr;  // mode 0: only ino is known
-};
-
 struct DirectoryBatch {
-  std::vector<DirectoryEntry> entries;
+  DirectoryEntries entries;
+  uint64_t cookie = 0;  // where to go on behind them
   bool end = false;
 };
 
@@ -63,7 +58,7 @@ struct DirectoryBatch {
 struct ListedDirectory {
   uint32_t in;     // entry `index` of the in-th directory of the answer; wire::kRequested: the
   uint32_t index;  // index-th name of the request
-  std::vector<DirectoryEntry> entries;
+  DirectoryEntries entries;
 };
 
 // Files of one directory, for OpenMany; an empty name: of the node itself.
@@ -74,7 +69,7 @@ struct OpenGroup {
 
 struct OpenedFile {
   base::Error error = abi::Errno::kOk;
-  uint64_t dev = 0, ino = 0;
+  wire::Attr attr = {};
   base::UniqueFd fd;
 };
 
@@ -105,13 +100,14 @@ class Client : public base::RefCounted {
                                     wire::NodeId to_dir, std::string_view to, uint32_t flags,
                                     bool pin);
   base::Result<std::string> Readlink(Target target);
-  base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie,
+  // flags here and below: wire::ListFlags.
+  base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie, uint32_t flags,
                                        size_t max_bytes = wire::kMaxMessage);
   // Subdirectories of dir by name, with what is below them as far as it fits, at most `most`
   // (wire::kMaxListed). Names of directories that are too large don't appear.
   base::Result<std::vector<ListedDirectory>> List(wire::NodeId dir,
                                                   std::span<const std::string_view> names,
-                                                  size_t most);
+                                                  size_t most, uint32_t flags);
   // At most wire::kMaxDescriptors files, opened for reading; as many answers, in that order.
   base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId dir,
                                                  std::span<const OpenGroup> groups);

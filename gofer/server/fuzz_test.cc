@@ -148,7 +148,8 @@ class Generator {
       case wire::Op::kReaddir:
         Node(w);
         w.Put(uint64_t{Below(3)});
-        return w.Put(300 + Below(2000));
+        w.Put(400 + Below(2000));
+        return w.Put(Below(2));
       case wire::Op::kStatfs:
       case wire::Op::kSyncFs:
         return Node(w);
@@ -178,6 +179,7 @@ class Generator {
         Node(w);
         uint32_t n = 1 + Below(3);
         w.Put(n + Below(4));
+        w.Put(Below(2));
         w.Put(n);
         while (n-- > 0) Name(w);
         return;

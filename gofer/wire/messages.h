@@ -49,8 +49,7 @@ enum class Op : uint32_t {
   kRename = 12,  // dir, name, dir, name, u32 flags, u32 pin   -> u64 node of what was replaced, or
                  // kNoNode
   kReadlink = 13,   // target                                     -> String
-  kReaddir = 14,    // node, u64 cookie, u32 max bytes            -> ReaddirHead, (DirEntry, String
-                    // name)[count]
+  kReaddir = 14,    // node, u64 cookie, u32 max bytes, u32 ListFlags -> ReaddirHead, entry[count]
   kStatfs = 15,     // node                                       -> Statfs
   kFsync = 16,      // target, u32 data only                      -> nothing
   kSyncFs = 17,     // node                                       -> nothing
@@ -60,8 +59,9 @@ enum class Op : uint32_t {
   kRemoveXattr = 21,  // target, name                               -> nothing
   kForget = 22,       // u32 n, n ForgetEntry                       -> no reply at all
   kFlush = 23,  // nothing                                    -> nothing; after all earlier messages
-  kList = 24,   // node, u32 max directories, u32 n, n names  -> u32 count, (Listed, (DirEntry,
-                // String name)[entries])[count]
+  kList = 24,   // node, u32 max directories, u32 ListFlags, u32 n, n names
+                //                                            -> u32 count,
+                //                                               (Listed, entry[entries])[count]
   kOpenMany =
       25,  // node, u32 groups, (String directory, u32 n, n names)[groups]
            //                                            -> u32 n, OpenedFile[n]; descriptors
@@ -196,13 +196,17 @@ struct ReaddirHead {
   uint32_t end;  // 1: nothing follows these entries
 };
 
-// Without "." and "..". Attributes are as lstat(2) would give them; mode is 0 if they could not be
-// had (then type is what getdents64(2) said, and ino its ino).
+// kListAttributes: entries come with attributes. Without it those of directories do all the same,
+// and those whose type getdents64(2) doesn't say.
+enum ListFlags : uint32_t { kListAttributes = 1 };
+
+// An entry, never "." or "..": DirEntry, Attr if has_attr, String name. Attributes are as lstat(2)
+// would give them; some may not be had.
 struct DirEntry {
-  uint64_t cookie;  // where to go on after this entry
-  uint32_t type;    // DT_*
-  uint32_t reserved;
-  Attr attr;
+  uint64_t cookie;    // where to go on after this entry
+  uint64_t ino;       // as getdents64(2) says, like the type
+  uint32_t type;      // DT_*
+  uint32_t has_attr;  // 0 or 1
 };
 
 // A whole directory. kList: those named, in this order, each followed by the directories below it,
@@ -219,10 +223,9 @@ inline constexpr uint32_t kRequested = UINT32_MAX;
 // kOpenMany: files opened for reading, in directories of the node ("": the node itself); at most
 // kMaxDescriptors. error as kOpen has it, or EAGAIN if the directory could not be had.
 struct OpenedFile {
-  int32_t error;  // 0: a descriptor comes with it
+  int32_t error;  // 0: a descriptor comes with it, and attr counts
   uint32_t reserved;
-  uint64_t dev;
-  uint64_t ino;
+  Attr attr;
 };
 
 struct Statfs {

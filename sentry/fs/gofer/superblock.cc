@@ -70,7 +70,8 @@ GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::A
       shared_(root.shared),
       read_only_(root.read_only),
       root_dev_(root.attr.dev),
-      source_(std::move(source)) {}
+      source_(std::move(source)),
+      reader_flags_(immutable() ? 0 : uint32_t{wire::kListAttributes}) {}
 
 GoferSuperblock::~GoferSuperblock() = default;
 
@@ -120,12 +121,12 @@ bool GoferSuperblock::Revalidate(Dentry& d) {
   return true;
 }
 
-uint64_t GoferSuperblock::InoFor(const Attr& attr) {
-  if (attr.dev == root_dev_) return attr.ino;
+uint64_t GoferSuperblock::InoFor(GoferNumber number) {
+  if (number.first == root_dev_) return number.second;
   // Another host file system inside the mount: its numbers could be those of others here.
   constexpr uint64_t kForeign = uint64_t{1} << 62;
   base::MutexLock lock(table_mu_);
-  uint64_t& ino = foreign_[{attr.dev, attr.ino}];
+  uint64_t& ino = foreign_[number];
   if (ino == 0) ino = kForeign | NextIno();
   return ino;
 }
@@ -147,7 +148,8 @@ base::Ref<GoferInode> GoferSuperblock::InodeFor(const Attr& attr, wire::NodeId n
     inode.reset();
   }
   if (!inode) {
-    inode = base::MakeRef<GoferInode>(base::Ref<GoferSuperblock>(this), attr, InoFor(attr));
+    inode = base::MakeRef<GoferInode>(base::Ref<GoferSuperblock>(this), attr,
+                                      InoFor({attr.dev, attr.ino}));
     base::MutexLock lock(table_mu_);
     inodes_[{attr.dev, attr.ino}] = inode.get();
   } else if (shared_) {
