@@ -22,6 +22,11 @@ void PutChild(wire::Writer& out, wire::NodeId dir, std::string_view name) {
   out.String(name);
 }
 
+void PutPath(wire::Writer& out, std::span<const std::string_view> path) {
+  out.Put(static_cast<uint32_t>(path.size()));
+  for (std::string_view n : path) out.String(n);
+}
+
 }  // namespace
 
 // One request and its reply, in the client's buffer. Use: build with out(), Send(), read with in(),
@@ -356,11 +361,12 @@ base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, 
   return batch;
 }
 
-base::Result<std::vector<ListedDirectory>> Client::List(wire::NodeId dir,
+base::Result<std::vector<ListedDirectory>> Client::List(Place in,
                                                         std::span<const std::string_view> names,
                                                         size_t most, uint32_t flags) {
   Call call(*this, wire::Op::kList);
-  call.out().Put(dir);
+  call.out().Put(in.node);
+  PutPath(call.out(), in.path);
   call.out().Put(static_cast<uint32_t>(most));
   call.out().Put(flags);
   call.out().Put(static_cast<uint32_t>(names.size()));
@@ -372,14 +378,14 @@ base::Result<std::vector<ListedDirectory>> Client::List(wire::NodeId dir,
   return listed;
 }
 
-base::Result<std::vector<OpenedFile>> Client::OpenMany(wire::NodeId dir,
+base::Result<std::vector<OpenedFile>> Client::OpenMany(wire::NodeId top,
                                                        std::span<const OpenGroup> groups) {
   Call call(*this, wire::Op::kOpenMany);
-  call.out().Put(dir);
+  call.out().Put(top);
   call.out().Put(static_cast<uint32_t>(groups.size()));
   size_t names = 0;
   for (const OpenGroup& g : groups) {
-    call.out().String(g.directory);
+    PutPath(call.out(), g.path);
     call.out().Put(static_cast<uint32_t>(g.names.size()));
     for (std::string_view n : g.names) call.out().String(n);
     names += g.names.size();

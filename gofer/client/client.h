@@ -26,6 +26,12 @@ struct Target {
   std::string_view name;
 };
 
+// The directory at `path` below `node`, or the node itself.
+struct Place {
+  wire::NodeId node = wire::kNoNode;
+  std::span<const std::string_view> path = {};  // at most wire::kMaxPathNames
+};
+
 struct Attached {
   wire::NodeId node;
   bool read_only;
@@ -61,9 +67,9 @@ struct ListedDirectory {
   DirectoryEntries entries;
 };
 
-// Files of one directory, for OpenMany; an empty name: of the node itself.
+// Files of one directory, for OpenMany.
 struct OpenGroup {
-  std::string_view directory;
+  std::vector<std::string_view> path;  // as Place's
   std::vector<std::string_view> names;
 };
 
@@ -103,13 +109,13 @@ class Client : public base::RefCounted {
   // flags here and below: wire::ListFlags.
   base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie, uint32_t flags,
                                        size_t max_bytes = wire::kMaxMessage);
-  // Subdirectories of dir by name, with what is below them as far as it fits, at most `most`
+  // Subdirectories of in by name, with what is below them as far as it fits, at most `most`
   // (wire::kMaxListed). Names of directories that are too large don't appear.
-  base::Result<std::vector<ListedDirectory>> List(wire::NodeId dir,
-                                                  std::span<const std::string_view> names,
+  base::Result<std::vector<ListedDirectory>> List(Place in, std::span<const std::string_view> names,
                                                   size_t most, uint32_t flags);
-  // At most wire::kMaxDescriptors files, opened for reading; as many answers, in that order.
-  base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId dir,
+  // At most wire::kMaxDescriptors files below top, opened for reading; as many answers, in that
+  // order.
+  base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId top,
                                                  std::span<const OpenGroup> groups);
   base::Result<wire::Statfs> Statfs(wire::NodeId node);
   base::Result<void> Fsync(Target target, bool data_only);

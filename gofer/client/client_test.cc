@@ -268,7 +268,7 @@ TEST_F(ClientTest, ListsTrees) {
   for (int i = 0; i < 700; i++) WriteFile(dir_ / ("big/" + std::to_string(i)), "");
   Start();
   std::string_view names[] = {"a", "none", "big", "e"};
-  auto listed = client_->List(root_, names, 10, wire::kListAttributes);
+  auto listed = client_->List({root_}, names, 10, wire::kListAttributes);
   ASSERT_TRUE(listed.ok());
   // Depth first; what is missing or too large is left out, and so is what comes behind.
   ASSERT_EQ(listed->size(), 3u);
@@ -289,13 +289,22 @@ TEST_F(ClientTest, ListsTrees) {
         EXPECT_EQ(e.attr(i)->size, 2u);
       }
     }
-    listed = client_->List(root_, names, 10, 0);
+    listed = client_->List({root_}, names, 10, 0);
     ASSERT_TRUE(listed.ok());
     ASSERT_GE(listed->size(), 3u);
   }
   // The large one fits without attributes.
   EXPECT_EQ(listed->size(), 5u);
-  listed = client_->List(root_, {names, 1}, 1, 0);
+  std::string_view below[] = {"a", "b"};
+  auto deeper = client_->List({root_, below}, {{below[1]}}, 1, 0);
+  EXPECT_TRUE(deeper.ok() && deeper->empty());
+  below[1] = "none";
+  EXPECT_TRUE(client_->List({root_, below}, names, 5, 0).is(abi::Errno::kENOENT));
+  listed = client_->List({root_, {below, 1}}, {{"b"}}, 1, 0);
+  ASSERT_TRUE(listed.ok());
+  ASSERT_EQ(listed->size(), 1u);
+  EXPECT_EQ((*listed)[0].entries.size(), 2u);
+  listed = client_->List({root_}, {names, 1}, 1, 0);
   ASSERT_TRUE(listed.ok());
   EXPECT_EQ(listed->size(), 1u);
 }
@@ -307,7 +316,7 @@ TEST_F(ClientTest, OpensMany) {
   EXPECT_EQ(symlink("a", (dir_ / "la").c_str()), 0);
   Start(true);
   const OpenGroup groups[] = {
-      {"", {"f", "l", "none", "g"}}, {"a", {"h"}}, {"la", {"h"}}, {"none", {"h"}}};
+      {{}, {"f", "l", "none", "g"}}, {{"a"}, {"h"}}, {{"la"}, {"h"}}, {{"none"}, {"h"}}};
   auto opened = client_->OpenMany(root_, groups);
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->size(), 7u);

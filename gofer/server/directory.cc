@@ -213,6 +213,8 @@ struct Server::Lister {
 int Server::List(wire::Reader& in, wire::Writer& out, Fds*) {
   Node* node;
   if (int r = ReadNode(in, &node); r < 0) return r;
+  std::string path;
+  if (int r = ReadPath(in, &path); r < 0) return r;
   auto most = in.Get<uint32_t>();
   auto flags = in.Get<uint32_t>();
   auto names = in.Get<uint32_t>();
@@ -229,6 +231,9 @@ int Server::List(wire::Reader& in, wire::Writer& out, Fds*) {
   if (!in.Done()) return in.Fail(), -EPROTO;
   if (!node->directory) return -ENOTDIR;
   int fd = nodes_.Fd(node);
+  if (fd < 0) return fd;
+  base::UniqueFd held;
+  fd = OpenPath(fd, path, &held);
   if (fd < 0) return fd;
   const size_t head_at = out.size();
   out.Put(uint32_t{0});

@@ -84,6 +84,11 @@ class Generator {
     const char* bad[] = {"..", "a/b", "", "."};
     w.String(Below(30) == 0 ? bad[Below(4)] : names[Below(8)]);
   }
+  void Path(wire::Writer& w) {
+    uint32_t n = Below(3);
+    w.Put(n);
+    while (n-- > 0) Name(w);
+  }
   void Target(wire::Writer& w) {
     Node(w);
     Below(2) == 0 ? w.String("") : Name(w);
@@ -177,6 +182,7 @@ class Generator {
         return;
       case wire::Op::kList: {
         Node(w);
+        Path(w);
         uint32_t n = 1 + Below(3);
         w.Put(n + Below(4));
         w.Put(Below(2));
@@ -189,7 +195,7 @@ class Generator {
         uint32_t groups = 1 + Below(3);
         w.Put(groups);
         while (groups-- > 0) {
-          Below(2) == 0 ? w.String("") : Name(w);
+          Path(w);
           uint32_t n = 1 + Below(3);
           w.Put(n);
           while (n-- > 0) Name(w);

@@ -208,9 +208,10 @@ int Server::OpenMany(wire::Reader& in, wire::Writer& out, Fds* donated) {
   // The whole message is checked before anything is done.
   wire::Reader todo = in;
   char name[wire::kMaxName + 1];
+  std::string path;
   uint32_t total = 0;
   for (uint32_t g = 0; g < groups; g++) {
-    if (int r = ReadDirectoryName(in, name); r < 0) return r;
+    if (int r = ReadPath(in, &path); r < 0) return r;
     auto n = in.Get<uint32_t>();
     if (n == 0 || n > wire::kMaxDescriptors - total) return in.Fail(), -EPROTO;
     total += n;
@@ -226,13 +227,9 @@ int Server::OpenMany(wire::Reader& in, wire::Writer& out, Fds* donated) {
   At at;
   at.node = node;
   for (uint32_t g = 0; g < groups; g++) {
-    (void)ReadDirectoryName(todo, name);
+    (void)ReadPath(todo, &path);
     base::UniqueFd dir;
-    at.fd = top;
-    if (name[0] != 0) {
-      at.fd = OpenAt(top, name, O_PATH | O_DIRECTORY, 0);
-      if (at.fd >= 0) dir.reset(at.fd);
-    }
+    at.fd = OpenPath(top, path, &dir);
     for (auto n = todo.Get<uint32_t>(); n > 0; n--) {
       (void)ReadName(todo, at.name);
       wire::OpenedFile result = {};

@@ -19,6 +19,7 @@ inline constexpr size_t kMaxMessage = 72 << 10;
 inline constexpr size_t kMaxName = 255;         // NAME_MAX
 inline constexpr size_t kMaxLinkTarget = 4095;  // PATH_MAX without the NUL
 inline constexpr size_t kMaxWalkNames = 64;
+inline constexpr size_t kMaxPathNames = 15;  // shorter than PATH_MAX, whatever the names are
 inline constexpr size_t kMaxForget = 1024;
 inline constexpr size_t kMaxListed = 128;        // directories in one reply
 inline constexpr size_t kMaxDescriptors = 32;    // donated with one reply
@@ -30,6 +31,7 @@ inline constexpr NodeId kNoNode = 0;
 
 // Request body (after RequestHeader) -> reply body (after ReplyHeader with error 0). `target` is
 // Put(NodeId), String(name); an empty name means the node itself. `name` is String, never empty.
+// `path` is u32 n, n names: of a directory below the node, or the node itself.
 enum class Op : uint32_t {
   kAttach = 1,  // u32 mount                                  -> AttachReply
   kWalk =
@@ -59,11 +61,11 @@ enum class Op : uint32_t {
   kRemoveXattr = 21,  // target, name                               -> nothing
   kForget = 22,       // u32 n, n ForgetEntry                       -> no reply at all
   kFlush = 23,  // nothing                                    -> nothing; after all earlier messages
-  kList = 24,   // node, u32 max directories, u32 ListFlags, u32 n, n names
+  kList = 24,   // node, path, u32 max directories, u32 ListFlags, u32 n, n names
                 //                                            -> u32 count,
                 //                                               (Listed, entry[entries])[count]
   kOpenMany =
-      25,  // node, u32 groups, (String directory, u32 n, n names)[groups]
+      25,  // node, u32 groups, (path, u32 n, n names)[groups]
            //                                            -> u32 n, OpenedFile[n]; descriptors
 };
 
@@ -209,9 +211,9 @@ struct DirEntry {
   uint32_t has_attr;  // 0 or 1
 };
 
-// A whole directory. kList: those named, in this order, each followed by the directories below it,
-// depth first, for as long as they fit into the message and their number. One that is left out, for
-// whatever reason, is to be asked for by itself.
+// A whole directory. kList: those named, in the directory at path, in this order, each followed by
+// the directories below it, depth first, for as long as they fit into the message and their number.
+// One that is left out, for whatever reason, is to be asked for by itself.
 struct Listed {
   uint32_t in;     // the entry is this one of an earlier directory of the reply; kRequested: a name
   uint32_t index;  // of the entry there, or of the name in the request
@@ -220,8 +222,8 @@ struct Listed {
 };
 inline constexpr uint32_t kRequested = UINT32_MAX;
 
-// kOpenMany: files opened for reading, in directories of the node ("": the node itself); at most
-// kMaxDescriptors. error as kOpen has it, or EAGAIN if the directory could not be had.
+// kOpenMany: files opened for reading, in directories below the node; at most kMaxDescriptors.
+// error as kOpen has it, or EAGAIN if the directory could not be had.
 struct OpenedFile {
   int32_t error;  // 0: a descriptor comes with it, and attr counts
   uint32_t reserved;

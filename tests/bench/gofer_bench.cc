@@ -77,7 +77,7 @@ void ListTree(benchmark::State& state) {
   const auto flags = static_cast<uint32_t>(state.range(0));
   int64_t directories = 0;
   for (auto _ : state) {
-    auto r = s.client().List(s.root(), names, gofer::wire::kMaxListed, flags);
+    auto r = s.client().List({s.root()}, names, gofer::wire::kMaxListed, flags);
     CHECK(r.ok());
     directories += static_cast<int64_t>(r->size());
   }
@@ -90,7 +90,7 @@ void OpenMany(benchmark::State& state) {
   Served s;
   s.Tree();
   const std::vector<gofer::OpenGroup> groups = {
-      {"tree", std::vector<std::string_view>(gofer::wire::kMaxDescriptors, "file")}};
+      {{"tree"}, std::vector<std::string_view>(gofer::wire::kMaxDescriptors, "file")}};
   for (auto _ : state) CHECK(s.client().OpenMany(s.root(), groups).ok());
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(gofer::wire::kMaxDescriptors));
 }

@@ -13,7 +13,7 @@ base::Result<void> GoferSuperblock::FetchListing(GoferInode& dir, Want want) {
   if (dir.names_.empty()) return {};
   const base::Ref<GoferNode> parent = dir.names_[0].dir;
   const std::string name = dir.names_[0].name;
-  const wire::NodeId in = TRY(parent->Id());
+  const GoferNode::Way way = TRY(parent->FindWay());
   absl::InlinedVector<std::string_view, 16> names = {name};
   absl::InlinedVector<GoferNumber, 16> numbers = {dir.number()};
   uint32_t flags = want == Want::kAttributes ? uint32_t{wire::kListAttributes} : 0;
@@ -34,7 +34,7 @@ base::Result<void> GoferSuperblock::FetchListing(GoferInode& dir, Want want) {
         std::exchange(attributes_used_, false) ? uint32_t{wire::kListAttributes} : 0;
   }
   std::vector<gofer::ListedDirectory> listed =
-      TRY(client_->List(in, {names.data(), names.size()}, most, flags));
+      TRY(client_->List(way.place(), {names.data(), names.size()}, most, flags));
   std::vector<GoferNumber> listed_numbers;
   for (const gofer::ListedDirectory& d : listed) {
     if (d.in == wire::kRequested) {
@@ -74,29 +74,6 @@ base::UniqueFd GoferSuperblock::LearnAttr(const base::Ref<GoferNode>& dir, Gofer
   return {};
 }
 
-struct GoferSuperblock::OpenRequest {
-  struct File {
-    GoferListing* listing;
-    size_t at;
-  };
-  std::vector<gofer::OpenGroup> groups;
-  std::vector<File> files;
-
-  void Add(GoferListing& l, size_t i) {
-    groups.back().names.push_back(l.entries().name(i));
-    files.push_back({&l, i});
-    if (!l.opened[i]) l.open_count++;
-    l.opened[i] = true;
-    l.next_open = std::max(l.next_open, i + 1);
-  }
-  // Files of [from, to) that were not opened yet, until there are `most` in all.
-  void AddUnopened(GoferListing& l, size_t from, size_t to, size_t most) {
-    for (size_t i = from; i < to && files.size() < most; i++) {
-      if (l.IsFile(i) && !l.opened[i]) Add(l, i);
-    }
-  }
-};
-
 namespace {
 
 // Before its `opened` is used.
@@ -113,6 +90,101 @@ void StartOver(GoferListing* l) {
 }
 
 }  // namespace
+
+// Lives while the superblock's mu is held.
+class GoferSuperblock::OpenRequest {
+ public:
+  struct File {
+    GoferListing* listing;
+    size_t at;
+  };
+  OpenRequest(GoferSuperblock& sb, GoferNode& dir, GoferListing& l,
+              size_t at) NO_THREAD_SAFETY_ANALYSIS : sb_(sb),
+                                                     top_(&dir) {
+    levels_.push_back({&l, at, {}});
+    for (; top_->parent() && levels_.size() <= wire::kMaxPathNames; top_ = top_->parent().get()) {
+      levels_.back().name = top_->name();
+      GoferListing* above = sb.FindListing(top_->parent()->number());
+      size_t i = above != nullptr ? above->Find(top_->name()) : GoferListing::kNone;
+      levels_.push_back({i != GoferListing::kNone ? above : nullptr, i, {}});
+    }
+    std::reverse(levels_.begin(), levels_.end());
+    Take();
+  }
+
+  // The node that all paths start at.
+  GoferNode& top() const { return *top_; }
+  const std::vector<gofer::OpenGroup>& groups() const { return groups_; }
+  const std::vector<File>& files() const { return files_; }
+
+  // The files that a walk of the tree comes to next, until there are `most` in all.
+  void AddNext(size_t most) {
+    while (files_.size() < most && Next()) Take();
+  }
+  // All files of the directory that were not opened yet.
+  void AddDirectory(size_t most) {
+    Level& here = levels_.back();
+    const size_t n = here.listing->entries().size();
+    for (size_t k = 1; k < n && files_.size() < most; k++) {
+      here.at = here.at + 1 == n ? 0 : here.at + 1;
+      if (here.listing->IsFile(here.at) && !here.listing->opened[here.at]) Take();
+    }
+  }
+
+ private:
+  // A directory on the way to where the walk is, and the position in it.
+  struct Level {
+    GoferListing* listing;  // null: not known
+    size_t at;
+    std::string_view name;
+  };
+
+  void Take() {
+    const Level& here = levels_.back();
+    if (!same_directory_) {
+      gofer::OpenGroup& g = groups_.emplace_back();
+      for (size_t i = 1; i < levels_.size(); i++) g.path.push_back(levels_[i].name);
+      same_directory_ = true;
+    }
+    groups_.back().names.push_back(here.listing->entries().name(here.at));
+    files_.push_back({here.listing, here.at});
+    if (!here.listing->opened[here.at]) here.listing->open_count++;
+    here.listing->opened[here.at] = true;
+    here.listing->next_open = std::max(here.listing->next_open, here.at + 1);
+  }
+
+  // False: what comes next is not known.
+  bool Next() NO_THREAD_SAFETY_ANALYSIS {
+    for (;;) {
+      Level& here = levels_.back();
+      GoferListing& l = *here.listing;
+      if (++here.at >= l.entries().size()) {
+        l.next_open = l.entries().size();
+        levels_.pop_back();
+        same_directory_ = false;
+        if (levels_.empty() || levels_.back().listing == nullptr) return false;
+        CountFiles(levels_.back().listing);
+        continue;
+      }
+      if (l.IsFile(here.at) && !l.opened[here.at]) return true;
+      if (l.entries().type(here.at) != abi::kDT_DIR) continue;
+      if (!l.IsDirectory(here.at) || levels_.size() > wire::kMaxPathNames) return false;
+      GoferListing* below = sb_.FindListing(l.number(here.at));
+      if (below == nullptr || !below->complete) return false;
+      CountFiles(below);
+      if (below->next_open >= below->entries().size()) StartOver(below);
+      levels_.push_back({below, SIZE_MAX, l.entries().name(here.at)});
+      same_directory_ = false;
+    }
+  }
+
+  GoferSuperblock& sb_;
+  GoferNode* top_;
+  std::vector<Level> levels_;  // the first is that of top_
+  std::vector<gofer::OpenGroup> groups_;
+  std::vector<File> files_;
+  bool same_directory_ = false;  // as that of the last group
+};
 
 base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {
   if (auto it = donated_.find(file.number()); it != donated_.end()) {
@@ -131,33 +203,6 @@ base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {
   return fd;
 }
 
-// A walk of the tree goes on with the next directory, unless there are some in this one.
-void GoferSuperblock::OpenNextDirectories(const base::Ref<GoferNode>& dir, size_t most,
-                                          OpenRequest* r) {
-  const base::Ref<GoferNode>& parent = dir->parent();
-  GoferListing* above = parent ? FindListing(parent->number()) : nullptr;
-  size_t i = above != nullptr ? above->Find(dir->name()) : GoferListing::kNone;
-  if (i == GoferListing::kNone) return;
-  const GoferListing* l = r->files[0].listing;
-  while (r->files.size() < most) {
-    for (size_t k = 0; k < l->entries().size(); k++) {
-      if (l->entries().type(k) == abi::kDT_DIR) return;
-    }
-    do {
-      if (++i >= above->entries().size()) return;
-    } while (!above->IsDirectory(i));
-    GoferListing* next = FindListing(above->number(i));
-    if (next == nullptr || !next->complete) return;
-    CountFiles(next);
-    if (next->next_open >= next->entries().size()) StartOver(next);
-    const size_t before = r->files.size();
-    r->groups.push_back({.directory = above->entries().name(i), .names = {}});
-    r->AddUnopened(*next, next->next_open, next->entries().size(), most);
-    if (r->files.size() == before) r->groups.pop_back();
-    l = next;
-  }
-}
-
 base::Result<base::UniqueFd> GoferSuperblock::OpenEntry(const base::Ref<GoferNode>& dir,
                                                         GoferListing& l, size_t at) {
   CountFiles(&l);
@@ -169,29 +214,21 @@ base::Result<base::UniqueFd> GoferSuperblock::OpenEntry(const base::Ref<GoferNod
   constexpr size_t kFilesPerMessage = 8;
   const bool most_wanted = kFilesPerMessage * l.open_count >= l.files;
 
-  const base::Ref<GoferNode>& parent = dir->parent();
-  const wire::NodeId in = parent ? TRY(parent->Id()) : TRY(dir->Id());
-  OpenRequest r;
-  r.groups.push_back({.directory = parent ? std::string_view(dir->name()) : "", .names = {}});
-  const size_t end = l.entries().size();
-  r.Add(l, at);
+  OpenRequest r(*this, *dir, l, at);
   if (in_order) {
-    r.AddUnopened(l, at, end, open_ahead_);
-    if (r.files.size() < open_ahead_) l.next_open = end;
-    OpenNextDirectories(dir, open_ahead_, &r);
+    r.AddNext(open_ahead_);
   } else if (most_wanted) {
-    r.AddUnopened(l, at, end, wire::kMaxDescriptors);
-    r.AddUnopened(l, 0, at, wire::kMaxDescriptors);
+    r.AddDirectory(wire::kMaxDescriptors);
   }
-
-  std::vector<gofer::OpenedFile> opened = TRY(client_->OpenMany(in, r.groups));
+  const wire::NodeId top = TRY(r.top().Id());
+  std::vector<gofer::OpenedFile> opened = TRY(client_->OpenMany(top, r.groups()));
   for (size_t k = 0; k < opened.size(); k++) {
     gofer::OpenedFile& f = opened[k];
     if (!f.fd.valid()) continue;
-    gofer::DirectoryEntries& entries = r.files[k].listing->entries();
+    gofer::DirectoryEntries& entries = r.files()[k].listing->entries();
     const GoferNumber number(f.attr.dev, f.attr.ino);
-    if (entries.attr(r.files[k].at) == nullptr) entries.SetAttr(r.files[k].at, f.attr);
-    if (k != 0 && number == r.files[k].listing->number(r.files[k].at)) {
+    if (entries.attr(r.files()[k].at) == nullptr) entries.SetAttr(r.files()[k].at, f.attr);
+    if (k != 0 && number == r.files()[k].listing->number(r.files()[k].at)) {
       Donate(number, std::move(f.fd));
     }
   }

@@ -387,8 +387,7 @@ base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string
   absl::InlinedVector<std::string_view, kMaxAhead> names = {name};
   if (!sb.shared()) AheadNames(hint.rest, &names);
   bool last = names.size() == 1 ? hint.rest.empty() : LastOf(hint.rest) == names.back();
-  gofer::WalkResult r =
-      TRY(sb.client().Walk(TRY(dir->Id()), {names.data(), names.size()}, hint.open_read && last));
+  gofer::WalkResult r = TRY(dir->Walk({names.data(), names.size()}, hint.open_read && last));
   if (r.entries.empty()) {
     if (r.stop == wire::WalkStop::kError) return r.error;
     return abi::Errno::kENOENT;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "gofer/client/client.h"
 #include "sentry/fs/gofer/gofer_fs.h"
 #include "sentry/fs/gofer/listing.h"
@@ -30,6 +31,16 @@ class GoferNode : public base::RefCounted {
       : client_(std::move(client)), number_(number), parent_(std::move(parent)), name_(name) {}
   ~GoferNode() override;
   base::Result<gofer::wire::NodeId> Id();
+  // Walks names from here; the nodes on the way here are asked for with it. At most
+  // wire::kMaxWalkNames / 2 names.
+  base::Result<gofer::WalkResult> Walk(std::span<const std::string_view> names, bool open = false);
+  // How to name this directory to the gofer. Views of this node and of those above.
+  struct Way {
+    gofer::wire::NodeId from;
+    absl::InlinedVector<std::string_view, 8> path;
+    gofer::Place place() const { return {from, {path.data(), path.size()}}; }
+  };
+  base::Result<Way> FindWay();
   // Only behind Id().
   gofer::wire::NodeId id() const { return id_; }
   bool known() const { return id_ != gofer::wire::kNoNode; }
@@ -124,12 +135,10 @@ class GoferSuperblock : public Superblock {
   static constexpr size_t kMaxDonated = 4 * gofer::wire::kMaxDescriptors;
 
   void UnlistIdle(GoferInode* inode) REQUIRES_LOCK(table_mu_);
-  // Files that one message asks for.
-  struct OpenRequest;
+  // Files that one message asks for, in the order of a walk of the tree.
+  class OpenRequest;
   base::Result<base::UniqueFd> OpenEntry(const base::Ref<GoferNode>& dir, GoferListing& l,
                                          size_t at) REQUIRES_LOCK(mu);
-  void OpenNextDirectories(const base::Ref<GoferNode>& dir, size_t most, OpenRequest* r)
-      REQUIRES_LOCK(mu);
   void Donate(GoferNumber number, base::UniqueFd fd) REQUIRES_LOCK(mu);
 
   const base::Ref<gofer::Client> client_;
