@@ -119,19 +119,20 @@ class GoferSuperblock::OpenRequest {
 
   // The files that a walk of the tree comes to next, until there are `most` in all.
   void AddNext(size_t most) {
-    while (files_.size() < most && Next()) Take();
+    while (files_.size() < most && bytes_ < kMaxBytes && Next()) Take();
   }
   // All files of the directory that were not opened yet.
   void AddDirectory(size_t most) {
     Level& here = levels_.back();
     const size_t n = here.listing->entries().size();
-    for (size_t k = 1; k < n && files_.size() < most; k++) {
+    for (size_t k = 1; k < n && files_.size() < most && bytes_ < kMaxBytes; k++) {
       here.at = here.at + 1 == n ? 0 : here.at + 1;
       if (here.listing->IsFile(here.at) && !here.listing->opened[here.at]) Take();
     }
   }
 
  private:
+  static constexpr size_t kMaxBytes = wire::kMaxMessage / 2;
   // A directory on the way to where the walk is, and the position in it.
   struct Level {
     GoferListing* listing;  // null: not known
@@ -143,10 +144,14 @@ class GoferSuperblock::OpenRequest {
     const Level& here = levels_.back();
     if (!same_directory_) {
       gofer::OpenGroup& g = groups_.emplace_back();
-      for (size_t i = 1; i < levels_.size(); i++) g.path.push_back(levels_[i].name);
+      for (size_t i = 1; i < levels_.size(); i++) {
+        g.path.push_back(levels_[i].name);
+        bytes_ += levels_[i].name.size();
+      }
       same_directory_ = true;
     }
     groups_.back().names.push_back(here.listing->entries().name(here.at));
+    bytes_ += groups_.back().names.back().size();
     files_.push_back({here.listing, here.at});
     if (!here.listing->opened[here.at]) here.listing->open_count++;
     here.listing->opened[here.at] = true;
@@ -184,6 +189,7 @@ class GoferSuperblock::OpenRequest {
   std::vector<gofer::OpenGroup> groups_;
   std::vector<File> files_;
   bool same_directory_ = false;  // as that of the last group
+  size_t bytes_ = 0;             // of names
 };
 
 base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {

@@ -35,7 +35,7 @@ class Names : public DirSink {
   int64_t next = 0;
 
  private:
-  const size_t max_;
+  size_t max_;
 };
 
 class GoferFsTest : public ::testing::Test {
@@ -393,6 +393,36 @@ TEST_F(GoferFsTest, FilesOpenedInAnyOrder) {
     EXPECT_EQ(Read(*Open(*f, abi::kO_RDONLY), 0, 9), name);
   }
   EXPECT_LT(client_->requests() - before, 20u);
+}
+
+TEST_F(GoferFsTest, LongPathsFitIntoMessages) {
+  constexpr int kDepth = 13, kLeaves = 40;
+  std::string at = dir_.path();
+  for (int i = 0; i < kDepth; i++) {
+    at += "/" + std::string(250, 'x');
+    ASSERT_EQ(mkdir(at.c_str(), 0755), 0);
+  }
+  for (int i = 0; i < kLeaves; i++) {
+    const std::string leaf = at + "/" + std::string(240, 'y') + std::to_string(i);
+    ASSERT_EQ(mkdir(leaf.c_str(), 0755), 0);
+    WriteFile(leaf + "/f", "hello");
+  }
+  Start(false, true);
+  auto dir = root_;
+  Names names;
+  for (int i = 0; i <= kDepth; i++) {
+    names = Names();
+    ASSERT_TRUE(Open(dir, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(names).ok());
+    if (i < kDepth) dir = Lookup(dir, std::string(250, 'x'));
+  }
+  ASSERT_EQ(names.names.size(), kLeaves + 2u);
+  for (const std::string& n : names.names) {
+    if (n[0] == '.') continue;
+    auto leaf = Lookup(dir, n);
+    Names files;
+    ASSERT_TRUE(Open(leaf, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(files).ok());
+    EXPECT_EQ(Read(*Open(Lookup(leaf, "f"), abi::kO_RDONLY), 0, 9), "hello");
+  }
 }
 
 TEST_F(GoferFsTest, NamesFirstAttributesWhenWanted) {
