@@ -22,6 +22,11 @@ void PutChild(wire::Writer& out, wire::NodeId dir, std::string_view name) {
   out.String(name);
 }
 
+void PutPath(wire::Writer& out, std::span<const std::string_view> path) {
+  out.Put(static_cast<uint32_t>(path.size()));
+  for (std::string_view n : path) out.String(n);
+}
+
 }  // namespace
 
 // One request and its reply, in the client's buffer. Use: build with out(), Send(), read with in(),
@@ -274,21 +279,23 @@ base::Result<std::string> Client::Readlink(Target target) {
 
 namespace {
 
-bool DecodeEntries(wire::Reader& in, uint32_t count, std::vector<DirectoryEntry>* out) {
-  if (!in.ok() || count > in.left() / sizeof(wire::DirEntry)) return false;
-  out->reserve(count);
+// cookie: that of the last entry.
+bool DecodeEntries(wire::Reader& in, uint32_t count, DirectoryEntries* out,
+                   uint64_t* cookie = nullptr) {
   for (uint32_t i = 0; i < count; i++) {
     auto e = in.Get<wire::DirEntry>();
+    wire::Attr attr = {};
+    if (e.has_attr != 0) attr = in.Get<wire::Attr>();
     std::string_view name = in.String(wire::kMaxName);
-    if (!in.ok() || name.empty() || name.find('/') != name.npos || name.find('\0') != name.npos) {
+    if (!in.ok() || e.has_attr > 1 || name.empty() || name.find('/') != name.npos ||
+        name.find('\0') != name.npos) {
       return false;
     }
-    out->push_back({.name = std::string(name),
-                    .cookie = e.cookie,
-                    .type = static_cast<uint8_t>(e.type),
-                    .attr = e.attr});
+    out->Add(name, static_cast<uint8_t>(e.type), e.ino);
+    if (e.has_attr != 0) out->SetAttr(i, attr);
+    if (cookie != nullptr) *cookie = e.cookie;
   }
-  return true;
+  return in.ok();
 }
 
 }  // namespace
@@ -299,7 +306,7 @@ bool DecodeReaddir(wire::Reader& in, DirectoryBatch* out) {
   out->end = head.end != 0;
   // A batch that neither ends nor goes on would be asked for again for ever.
   if (head.count == 0 && !out->end) return false;
-  return DecodeEntries(in, head.count, &out->entries);
+  return DecodeEntries(in, head.count, &out->entries, &out->cookie);
 }
 
 bool DecodeList(wire::Reader& in, size_t names, size_t most, std::vector<ListedDirectory>* out) {
@@ -313,6 +320,8 @@ bool DecodeList(wire::Reader& in, size_t names, size_t most, std::vector<ListedD
         head.index >= (asked ? names : (*out)[head.in].entries.size())) {
       return false;
     }
+    // Only what is known to be a directory has anything below it.
+    if (!asked && (*out)[head.in].entries.attr(head.index) == nullptr) return false;
     out->push_back({.in = head.in, .index = head.index, .entries = {}});
     if (!DecodeEntries(in, head.entries, &out->back().entries)) return false;
   }
@@ -328,8 +337,7 @@ bool DecodeOpenMany(wire::Reader& in, size_t names, std::span<base::UniqueFd> fd
     auto e = in.Get<wire::OpenedFile>();
     if (!in.ok() || e.error < 0 || (e.error == 0 && used == fds.size())) return false;
     OpenedFile& f = out->emplace_back();
-    f.dev = e.dev;
-    f.ino = e.ino;
+    f.attr = e.attr;
     if (e.error != 0) {
       f.error = host::HostToGuest(e.error);
     } else {
@@ -339,11 +347,13 @@ bool DecodeOpenMany(wire::Reader& in, size_t names, std::span<base::UniqueFd> fd
   return used == fds.size();
 }
 
-base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, size_t max_bytes) {
+base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, uint32_t flags,
+                                             size_t max_bytes) {
   Call call(*this, wire::Op::kReaddir);
   call.out().Put(dir);
   call.out().Put(cookie);
   call.out().Put(static_cast<uint32_t>(max_bytes));
+  call.out().Put(flags);
   TRY(call.Send());
   DirectoryBatch batch;
   bool well = DecodeReaddir(call.in(), &batch);
@@ -351,12 +361,14 @@ base::Result<DirectoryBatch> Client::Readdir(wire::NodeId dir, uint64_t cookie, 
   return batch;
 }
 
-base::Result<std::vector<ListedDirectory>> Client::List(wire::NodeId dir,
+base::Result<std::vector<ListedDirectory>> Client::List(Place in,
                                                         std::span<const std::string_view> names,
-                                                        size_t most) {
+                                                        size_t most, uint32_t flags) {
   Call call(*this, wire::Op::kList);
-  call.out().Put(dir);
+  call.out().Put(in.node);
+  PutPath(call.out(), in.path);
   call.out().Put(static_cast<uint32_t>(most));
+  call.out().Put(flags);
   call.out().Put(static_cast<uint32_t>(names.size()));
   for (std::string_view n : names) call.out().String(n);
   TRY(call.Send());
@@ -366,14 +378,14 @@ base::Result<std::vector<ListedDirectory>> Client::List(wire::NodeId dir,
   return listed;
 }
 
-base::Result<std::vector<OpenedFile>> Client::OpenMany(wire::NodeId dir,
+base::Result<std::vector<OpenedFile>> Client::OpenMany(wire::NodeId top,
                                                        std::span<const OpenGroup> groups) {
   Call call(*this, wire::Op::kOpenMany);
-  call.out().Put(dir);
+  call.out().Put(top);
   call.out().Put(static_cast<uint32_t>(groups.size()));
   size_t names = 0;
   for (const OpenGroup& g : groups) {
-    call.out().String(g.directory);
+    PutPath(call.out(), g.path);
     call.out().Put(static_cast<uint32_t>(g.names.size()));
     for (std::string_view n : g.names) call.out().String(n);
     names += g.names.size();

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gofer/client/entries.h"
 #include "gofer/wire/messages.h"
 #include "platform/base/fd.h"
 #include "platform/base/mutex.h"
@@ -23,6 +24,12 @@ namespace gofer {
 struct Target {
   wire::NodeId node = wire::kNoNode;
   std::string_view name;
+};
+
+// The directory at `path` below `node`, or the node itself.
+struct Place {
+  wire::NodeId node = wire::kNoNode;
+  std::span<const std::string_view> path = {};  // at most wire::kMaxPathNames
 };
 
 struct Attached {
@@ -47,15 +54,9 @@ struct Opened {
   wire::Attr attr;
 };
 
-struct DirectoryEntry {
-  std::string name;
-  uint64_t cookie;
-  uint8_t type;     // DT_*
-  wire::Attr attr;  // mode 0: only ino is known
-};
-
 struct DirectoryBatch {
-  std::vector<DirectoryEntry> entries;
+  DirectoryEntries entries;
+  uint64_t cookie = 0;  // where to go on behind them
   bool end = false;
 };
 
@@ -63,18 +64,18 @@ struct DirectoryBatch {
 struct ListedDirectory {
   uint32_t in;     // entry `index` of the in-th directory of the answer; wire::kRequested: the
   uint32_t index;  // index-th name of the request
-  std::vector<DirectoryEntry> entries;
+  DirectoryEntries entries;
 };
 
-// Files of one directory, for OpenMany; an empty name: of the node itself.
+// Files of one directory, for OpenMany.
 struct OpenGroup {
-  std::string_view directory;
+  std::vector<std::string_view> path;  // as Place's
   std::vector<std::string_view> names;
 };
 
 struct OpenedFile {
   base::Error error = abi::Errno::kOk;
-  uint64_t dev = 0, ino = 0;
+  wire::Attr attr = {};
   base::UniqueFd fd;
 };
 
@@ -105,15 +106,16 @@ class Client : public base::RefCounted {
                                     wire::NodeId to_dir, std::string_view to, uint32_t flags,
                                     bool pin);
   base::Result<std::string> Readlink(Target target);
-  base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie,
+  // flags here and below: wire::ListFlags.
+  base::Result<DirectoryBatch> Readdir(wire::NodeId dir, uint64_t cookie, uint32_t flags,
                                        size_t max_bytes = wire::kMaxMessage);
-  // Subdirectories of dir by name, with what is below them as far as it fits, at most `most`
+  // Subdirectories of in by name, with what is below them as far as it fits, at most `most`
   // (wire::kMaxListed). Names of directories that are too large don't appear.
-  base::Result<std::vector<ListedDirectory>> List(wire::NodeId dir,
-                                                  std::span<const std::string_view> names,
-                                                  size_t most);
-  // At most wire::kMaxDescriptors files, opened for reading; as many answers, in that order.
-  base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId dir,
+  base::Result<std::vector<ListedDirectory>> List(Place in, std::span<const std::string_view> names,
+                                                  size_t most, uint32_t flags);
+  // At most wire::kMaxDescriptors files below top, opened for reading; as many answers, in that
+  // order.
+  base::Result<std::vector<OpenedFile>> OpenMany(wire::NodeId top,
                                                  std::span<const OpenGroup> groups);
   base::Result<wire::Statfs> Statfs(wire::NodeId node);
   base::Result<void> Fsync(Target target, bool data_only);

@@ -234,25 +234,31 @@ TEST_F(ClientTest, ReaddirWithAttributes) {
   uint64_t cookie = 0;
   int batches = 0;
   for (;;) {
-    auto r = client_->Readdir(root_, cookie);
+    auto r = client_->Readdir(root_, cookie, wire::kListAttributes);
     ASSERT_TRUE(r.ok());
     batches++;
-    for (const DirectoryEntry& e : r->entries) {
-      EXPECT_TRUE(seen.emplace(e.name, e.attr.size).second) << e.name;
-      EXPECT_EQ(e.type, DT_REG);
-      cookie = e.cookie;
+    for (size_t i = 0; i < r->entries.size(); i++) {
+      ASSERT_NE(r->entries.attr(i), nullptr);
+      EXPECT_TRUE(seen.emplace(r->entries.name(i), r->entries.attr(i)->size).second);
+      EXPECT_EQ(r->entries.type(i), DT_REG);
+      EXPECT_EQ(r->entries.ino(i), r->entries.attr(i)->ino);
     }
+    cookie = r->cookie;
     if (r->end) break;
   }
   EXPECT_EQ(seen, expected);
   EXPECT_GT(batches, 1);
-  // From the middle, while another stream is under way.
-  auto first = client_->Readdir(root_, 0, 2000);
+  // In pieces, while another stream is under way; without attributes more fit.
+  auto first = client_->Readdir(root_, 0, wire::kListAttributes, 2000);
   ASSERT_TRUE(first.ok());
-  ASSERT_GT(first->entries.size(), 2u);
-  auto rest = client_->Readdir(root_, first->entries[1].cookie, 2000);
+  auto names = client_->Readdir(root_, 0, 0, 4000);
+  ASSERT_TRUE(names.ok());
+  ASSERT_GT(names->entries.size(), 2 * first->entries.size());
+  EXPECT_EQ(names->entries.attr(0), nullptr);
+  EXPECT_EQ(names->entries.type(0), DT_REG);
+  auto rest = client_->Readdir(root_, first->cookie, 0, 2000);
   ASSERT_TRUE(rest.ok());
-  EXPECT_EQ(rest->entries[0].name, first->entries[2].name);
+  EXPECT_EQ(rest->entries.name(0), names->entries.name(first->entries.size()));
 }
 
 TEST_F(ClientTest, ListsTrees) {
@@ -262,7 +268,7 @@ TEST_F(ClientTest, ListsTrees) {
   for (int i = 0; i < 700; i++) WriteFile(dir_ / ("big/" + std::to_string(i)), "");
   Start();
   std::string_view names[] = {"a", "none", "big", "e"};
-  auto listed = client_->List(root_, names, 10);
+  auto listed = client_->List({root_}, names, 10, wire::kListAttributes);
   ASSERT_TRUE(listed.ok());
   // Depth first; what is missing or too large is left out, and so is what comes behind.
   ASSERT_EQ(listed->size(), 3u);
@@ -270,16 +276,35 @@ TEST_F(ClientTest, ListsTrees) {
   EXPECT_EQ((*listed)[0].index, 0u);
   ASSERT_EQ((*listed)[0].entries.size(), 2u);
   EXPECT_EQ((*listed)[1].in, 0u);
-  EXPECT_EQ((*listed)[0].entries[(*listed)[1].index].name, "b");
+  EXPECT_EQ((*listed)[0].entries.name((*listed)[1].index), "b");
   ASSERT_EQ((*listed)[1].entries.size(), 2u);
   EXPECT_EQ((*listed)[2].in, 1u);
   EXPECT_TRUE((*listed)[2].entries.empty());
-  for (const DirectoryEntry& e : (*listed)[1].entries) {
-    if (e.name == "g") {
-      EXPECT_EQ(e.attr.size, 2u);
+  for (bool attributes : {true, false}) {
+    const DirectoryEntries& e = (*listed)[1].entries;
+    for (size_t i = 0; i < e.size(); i++) {
+      // Of directories there are some always.
+      ASSERT_EQ(e.attr(i) != nullptr, attributes || e.name(i) == "c");
+      if (e.name(i) == "g" && attributes) {
+        EXPECT_EQ(e.attr(i)->size, 2u);
+      }
     }
+    listed = client_->List({root_}, names, 10, 0);
+    ASSERT_TRUE(listed.ok());
+    ASSERT_GE(listed->size(), 3u);
   }
-  listed = client_->List(root_, {names, 1}, 1);
+  // The large one fits without attributes.
+  EXPECT_EQ(listed->size(), 5u);
+  std::string_view below[] = {"a", "b"};
+  auto deeper = client_->List({root_, below}, {{below[1]}}, 1, 0);
+  EXPECT_TRUE(deeper.ok() && deeper->empty());
+  below[1] = "none";
+  EXPECT_TRUE(client_->List({root_, below}, names, 5, 0).is(abi::Errno::kENOENT));
+  listed = client_->List({root_, {below, 1}}, {{"b"}}, 1, 0);
+  ASSERT_TRUE(listed.ok());
+  ASSERT_EQ(listed->size(), 1u);
+  EXPECT_EQ((*listed)[0].entries.size(), 2u);
+  listed = client_->List({root_}, {names, 1}, 1, 0);
   ASSERT_TRUE(listed.ok());
   EXPECT_EQ(listed->size(), 1u);
 }
@@ -291,7 +316,7 @@ TEST_F(ClientTest, OpensMany) {
   EXPECT_EQ(symlink("a", (dir_ / "la").c_str()), 0);
   Start(true);
   const OpenGroup groups[] = {
-      {"", {"f", "l", "none", "g"}}, {"a", {"h"}}, {"la", {"h"}}, {"none", {"h"}}};
+      {{}, {"f", "l", "none", "g"}}, {{"a"}, {"h"}}, {{"la"}, {"h"}}, {{"none"}, {"h"}}};
   auto opened = client_->OpenMany(root_, groups);
   ASSERT_TRUE(opened.ok());
   ASSERT_EQ(opened->size(), 7u);
@@ -390,7 +415,7 @@ TEST_F(ClientTest, MountedFile) {
   std::string_view secret = "secret";
   EXPECT_TRUE(client_->Walk(root_, {&secret, 1}).is(abi::Errno::kENOTDIR));
   EXPECT_TRUE(client_->Open({root_, "secret"}, wire::kOpenRead).is(abi::Errno::kENOTDIR));
-  EXPECT_TRUE(client_->Readdir(root_, 0).is(abi::Errno::kENOTDIR));
+  EXPECT_TRUE(client_->Readdir(root_, 0, 0).is(abi::Errno::kENOTDIR));
 }
 
 TEST_F(ClientTest, DirectoryThatOthersReplaced) {

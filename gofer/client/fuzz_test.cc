@@ -16,8 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gofer::wire::Reader readdir({data + 1, size - 1});
   gofer::DirectoryBatch batch;
   if (gofer::DecodeReaddir(readdir, &batch)) {
-    for (const auto& e : batch.entries) {
-      if (e.name.empty() || e.name.find('/') != e.name.npos) abort();
+    for (size_t i = 0; i < batch.entries.size(); i++) {
+      std::string_view name = batch.entries.name(i);
+      if (name.empty() || name.find('/') != name.npos) abort();
     }
   }
   gofer::wire::Reader list({data + 1, size - 1});
@@ -25,7 +26,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (gofer::DecodeList(list, data[0] % 8, 1 + data[0] / 8, &listed)) {
     for (const auto& d : listed) {
       if (d.in != gofer::wire::kRequested &&
-          (d.in >= listed.size() || d.index >= listed[d.in].entries.size())) {
+          (d.in >= listed.size() || d.index >= listed[d.in].entries.size() ||
+           listed[d.in].entries.attr(d.index) == nullptr)) {
         abort();
       }
     }
@@ -53,6 +55,12 @@ TEST(Fuzz, RandomReplies) {
   }
 }
 
+void PutEntry(wire::Writer* w, uint32_t has_attr) {
+  w->Put(wire::DirEntry{.has_attr = has_attr});
+  if (has_attr != 0) w->Put(wire::Attr{});
+  w->String("name");
+}
+
 TEST(Fuzz, DamagedReplies) {
   std::mt19937 random(2);
   for (int i = 0; i < 20000; i++) {
@@ -69,8 +77,7 @@ TEST(Fuzz, DamagedReplies) {
                            .index = 0,
                            .entries = n});
         for (uint32_t i = 0; i < n; i++) {
-          w.Put(wire::DirEntry{});
-          w.String("name");
+          PutEntry(&w, random() % 3);
         }
       }
     } else if (kind == 1) {
@@ -88,8 +95,7 @@ TEST(Fuzz, DamagedReplies) {
       auto count = static_cast<uint32_t>(random() % 5);
       w.Put(wire::ReaddirHead{.count = count, .end = static_cast<uint32_t>(random() % 2)});
       for (uint32_t k = 0; k < count; k++) {
-        w.Put(wire::DirEntry{});
-        w.String("name");
+        PutEntry(&w, random() % 3);
       }
     }
     size_t size = 1 + w.size();

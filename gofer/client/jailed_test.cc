@@ -81,17 +81,17 @@ TEST(Jailed, EveryMessagePassesTheFilter) {
     (void)client.RemoveXattr({root, "f"}, "user.a");
     // More directories than it may keep open.
     wire::NodeId d = client.Walk(root, {names, 1})->entries[0].node;
-    auto list = client.Readdir(d, 0);
+    auto list = client.Readdir(d, 0, wire::kListAttributes);
     ASSERT_TRUE(list.ok());
-    for (const DirectoryEntry& e : list->entries) {
-      std::string_view name = e.name;
+    for (size_t i = 0; i < list->entries.size(); i++) {
+      std::string_view name = list->entries.name(i);
       auto w = client.Walk(d, {&name, 1});
       ASSERT_TRUE(w.ok());
       ASSERT_EQ(w->entries.size(), 1u);
       client.Forget(w->entries[0].node);
     }
     client.SendForgets();
-    EXPECT_TRUE(client.Readdir(root, 0, 1000).ok());
+    EXPECT_TRUE(client.Readdir(root, 0, 0, 1000).ok());
     EXPECT_TRUE(client.Flush().ok());
     EXPECT_FALSE(client.dead());
   }

@@ -1,4 +1,5 @@
 // Handlers that list directories.
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/stat.h>
 #include <sys/stat.h>
@@ -20,6 +21,8 @@ namespace {
 constexpr size_t kMaxStreams = 4;
 constexpr size_t kDirentBuffer = 32 << 10;
 constexpr size_t kMaxDepth = 16;
+// The most that an entry takes without its name.
+constexpr size_t kEntryHead = sizeof(wire::DirEntry) + sizeof(wire::Attr) + sizeof(uint16_t);
 
 // linux_dirent64, getdents64(2): the name follows.
 struct Dirent64 {
@@ -50,25 +53,29 @@ class Dirents {
   int64_t pos_ = 0;
 };
 
+bool FlagsOk(uint32_t flags) { return (flags & ~uint32_t{wire::kListAttributes}) == 0; }
+
 enum class Put { kDone, kVanished, kFull };
 
 // limit: what of out may be filled.
-Put PutEntry(int dir, const Dirent64& d, std::string_view name, size_t limit, wire::Writer& out,
-             bool* directory) {
-  if (limit < out.size() + sizeof(wire::DirEntry) + sizeof(uint16_t) + name.size()) {
-    return Put::kFull;
+Put PutEntry(int dir, const Dirent64& d, std::string_view name, uint32_t flags, size_t limit,
+             wire::Writer& out, bool* directory) {
+  if (limit < out.size() + kEntryHead + name.size()) return Put::kFull;
+  wire::DirEntry e = {.cookie = d.off, .ino = d.ino, .type = d.type, .has_attr = 0};
+  wire::Attr attr = {};
+  *directory = false;
+  if ((flags & wire::kListAttributes) != 0 || d.type == DT_DIR || d.type == DT_UNKNOWN) {
+    struct statx st;
+    int r = host::Statx(dir, name.data(), &st);
+    if (r == -ENOENT) return Put::kVanished;
+    if (r == 0) {
+      e.has_attr = 1;
+      AttrOf(st, &attr);
+      *directory = S_ISDIR(attr.mode);
+    }
   }
-  wire::DirEntry e = {.cookie = d.off, .type = d.type, .reserved = 0, .attr = {}};
-  struct statx st;
-  int r = host::Statx(dir, name.data(), &st);
-  if (r == -ENOENT) return Put::kVanished;
-  if (r == 0) {
-    AttrOf(st, &e.attr);
-  } else {
-    e.attr.ino = d.ino;
-  }
-  *directory = S_ISDIR(e.attr.mode);
   out.Put(e);
+  if (e.has_attr != 0) out.Put(attr);
   out.String(name);
   return Put::kDone;
 }
@@ -105,8 +112,10 @@ int Server::Readdir(wire::Reader& in, wire::Writer& out, Fds*) {
   if (int r = ReadNode(in, &node); r < 0) return r;
   auto cookie = in.Get<uint64_t>();
   size_t max = in.Get<uint32_t>();
-  constexpr size_t kLargest = sizeof(wire::DirEntry) + sizeof(uint16_t) + wire::kMaxName;
-  if (!in.Done() || max < kLargest) return in.Fail(), -EPROTO;
+  auto flags = in.Get<uint32_t>();
+  if (!in.Done() || max < kEntryHead + wire::kMaxName || !FlagsOk(flags)) {
+    return in.Fail(), -EPROTO;
+  }
   if (!node->directory) return -ENOTDIR;
   if (cookie > INT64_MAX) return -EINVAL;
   int error = 0;
@@ -134,8 +143,8 @@ int Server::Readdir(wire::Reader& in, wire::Writer& out, Fds*) {
     std::string_view name;
     while (batch.Next(&d, &name)) {
       bool directory;
-      Put put =
-          name.empty() ? Put::kVanished : PutEntry(s->fd.get(), d, name, limit, out, &directory);
+      Put put = name.empty() ? Put::kVanished
+                             : PutEntry(s->fd.get(), d, name, flags, limit, out, &directory);
       if (put == Put::kFull) {
         full = true;
         break;
@@ -159,6 +168,7 @@ struct Server::Lister {
   Server& server;
   wire::Writer& out;
   const uint32_t most;
+  const uint32_t flags;
   uint32_t count = 0;
   bool full = false;
 
@@ -181,7 +191,7 @@ struct Server::Lister {
       while (!full && batch.Next(&d, &entry)) {
         if (entry.empty()) continue;
         bool directory = false;
-        Put put = PutEntry(dir.get(), d, entry, out.size() + out.left(), out, &directory);
+        Put put = PutEntry(dir.get(), d, entry, flags, out.size() + out.left(), out, &directory);
         full = put == Put::kFull;
         if (put != Put::kDone) continue;
         if (directory && depth < kMaxDepth) below.emplace_back(head.entries, entry);
@@ -203,9 +213,13 @@ struct Server::Lister {
 int Server::List(wire::Reader& in, wire::Writer& out, Fds*) {
   Node* node;
   if (int r = ReadNode(in, &node); r < 0) return r;
+  std::string path;
+  if (int r = ReadPath(in, &path); r < 0) return r;
   auto most = in.Get<uint32_t>();
+  auto flags = in.Get<uint32_t>();
   auto names = in.Get<uint32_t>();
-  if (!in.ok() || most == 0 || most > wire::kMaxListed || names == 0 || names > most) {
+  if (!in.ok() || most == 0 || most > wire::kMaxListed || names == 0 || names > most ||
+      !FlagsOk(flags)) {
     return in.Fail(), -EPROTO;
   }
   // The whole message is checked before anything is done.
@@ -218,9 +232,12 @@ int Server::List(wire::Reader& in, wire::Writer& out, Fds*) {
   if (!node->directory) return -ENOTDIR;
   int fd = nodes_.Fd(node);
   if (fd < 0) return fd;
+  base::UniqueFd held;
+  fd = OpenPath(fd, path, &held);
+  if (fd < 0) return fd;
   const size_t head_at = out.size();
   out.Put(uint32_t{0});
-  Lister lister{*this, out, most};
+  Lister lister{*this, out, most, flags};
   for (uint32_t i = 0; i < names && !lister.full; i++) {
     (void)ReadName(todo, name);
     lister.List(fd, name, wire::kRequested, i, 0);

@@ -84,6 +84,11 @@ class Generator {
     const char* bad[] = {"..", "a/b", "", "."};
     w.String(Below(30) == 0 ? bad[Below(4)] : names[Below(8)]);
   }
+  void Path(wire::Writer& w) {
+    uint32_t n = Below(3);
+    w.Put(n);
+    while (n-- > 0) Name(w);
+  }
   void Target(wire::Writer& w) {
     Node(w);
     Below(2) == 0 ? w.String("") : Name(w);
@@ -148,7 +153,8 @@ class Generator {
       case wire::Op::kReaddir:
         Node(w);
         w.Put(uint64_t{Below(3)});
-        return w.Put(300 + Below(2000));
+        w.Put(400 + Below(2000));
+        return w.Put(Below(2));
       case wire::Op::kStatfs:
       case wire::Op::kSyncFs:
         return Node(w);
@@ -176,8 +182,10 @@ class Generator {
         return;
       case wire::Op::kList: {
         Node(w);
+        Path(w);
         uint32_t n = 1 + Below(3);
         w.Put(n + Below(4));
+        w.Put(Below(2));
         w.Put(n);
         while (n-- > 0) Name(w);
         return;
@@ -187,7 +195,7 @@ class Generator {
         uint32_t groups = 1 + Below(3);
         w.Put(groups);
         while (groups-- > 0) {
-          Below(2) == 0 ? w.String("") : Name(w);
+          Path(w);
           uint32_t n = 1 + Below(3);
           w.Put(n);
           while (n-- > 0) Name(w);

@@ -173,8 +173,11 @@ int Server::OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::Un
                  access | O_NONBLOCK | ((flags & wire::kOpenTruncate) != 0 ? O_TRUNC : 0), 0);
   if (r < 0) return r;
   base::UniqueFd opened(r);
-  if (r = host::Statx(opened.get(), "", &st); r < 0) return r;
-  if (!S_ISREG(st.stx_mode)) return -ESTALE;
+  // Where nobody changes anything it is what it was.
+  if (!at.node->mount->read_only || at.node->mount->shared) {
+    if (r = host::Statx(opened.get(), "", &st); r < 0) return r;
+    if (!S_ISREG(st.stx_mode)) return -ESTALE;
+  }
   AttrOf(st, attr);
   *fd = std::move(opened);
   return 0;
@@ -205,9 +208,10 @@ int Server::OpenMany(wire::Reader& in, wire::Writer& out, Fds* donated) {
   // The whole message is checked before anything is done.
   wire::Reader todo = in;
   char name[wire::kMaxName + 1];
+  std::string path;
   uint32_t total = 0;
   for (uint32_t g = 0; g < groups; g++) {
-    if (int r = ReadDirectoryName(in, name); r < 0) return r;
+    if (int r = ReadPath(in, &path); r < 0) return r;
     auto n = in.Get<uint32_t>();
     if (n == 0 || n > wire::kMaxDescriptors - total) return in.Fail(), -EPROTO;
     total += n;
@@ -223,25 +227,16 @@ int Server::OpenMany(wire::Reader& in, wire::Writer& out, Fds* donated) {
   At at;
   at.node = node;
   for (uint32_t g = 0; g < groups; g++) {
-    (void)ReadDirectoryName(todo, name);
+    (void)ReadPath(todo, &path);
     base::UniqueFd dir;
-    at.fd = top;
-    if (name[0] != 0) {
-      at.fd = OpenAt(top, name, O_PATH | O_DIRECTORY, 0);
-      if (at.fd >= 0) dir.reset(at.fd);
-    }
+    at.fd = OpenPath(top, path, &dir);
     for (auto n = todo.Get<uint32_t>(); n > 0; n--) {
       (void)ReadName(todo, at.name);
       wire::OpenedFile result = {};
-      wire::Attr attr;
       base::UniqueFd file;
-      int r = at.fd < 0 ? -EAGAIN : OpenRegular(at, wire::kOpenRead, &attr, &file);
+      int r = at.fd < 0 ? -EAGAIN : OpenRegular(at, wire::kOpenRead, &result.attr, &file);
       result.error = -r;
-      if (r == 0) {
-        result.dev = attr.dev;
-        result.ino = attr.ino;
-        donated->push_back(std::move(file));
-      }
+      if (r == 0) donated->push_back(std::move(file));
       out.Put(result);
     }
   }

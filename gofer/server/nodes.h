@@ -23,7 +23,7 @@ struct ServedMount {
   base::UniqueFd root;
   std::string file_name;
   bool read_only = false;
-  bool shared = false;  // others change it too; only told to the client
+  bool shared = false;  // others change it too
 };
 
 struct Node {

@@ -118,21 +118,35 @@ int Server::ReadNode(wire::Reader& in, Node** node) {
 }
 
 int Server::ReadName(wire::Reader& in, char (&name)[wire::kMaxName + 1]) {
-  if (int r = ReadDirectoryName(in, name); r < 0) return r;
-  if (name[0] == 0) return in.Fail(), -EPROTO;
-  return 0;
-}
-
-int Server::ReadDirectoryName(wire::Reader& in, char (&name)[wire::kMaxName + 1]) {
   std::string_view s = in.String(wire::kMaxName);
   // The sentry resolves "." and ".." itself; a name is always one component of a directory.
-  if (s == "." || s == ".." || s.find('/') != s.npos || s.find('\0') != s.npos) {
+  if (s.empty() || s == "." || s == ".." || s.find('/') != s.npos || s.find('\0') != s.npos) {
     in.Fail();
     return -EPROTO;
   }
   std::memcpy(name, s.data(), s.size());
   name[s.size()] = 0;
   return 0;
+}
+
+int Server::ReadPath(wire::Reader& in, std::string* path) {
+  path->clear();
+  auto n = in.Get<uint32_t>();
+  if (n > wire::kMaxPathNames) return in.Fail(), -EPROTO;
+  char name[wire::kMaxName + 1];
+  for (; n > 0; n--) {
+    if (int r = ReadName(in, name); r < 0) return r;
+    if (!path->empty()) path->push_back('/');
+    path->append(name);
+  }
+  return in.ok() ? 0 : -EPROTO;
+}
+
+int Server::OpenPath(int fd, const std::string& path, base::UniqueFd* held) {
+  if (path.empty()) return fd;
+  int r = OpenAt(fd, path.c_str(), O_PATH | O_DIRECTORY, 0);
+  if (r >= 0) held->reset(r);
+  return r;
 }
 
 int Server::Resolve(Node* node, At* at) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -65,7 +66,7 @@ class Server {
   // The checks that every handler starts with; each returns 0 or -errno.
   int ReadNode(wire::Reader& in, Node** node);
   int ReadName(wire::Reader& in, char (&name)[wire::kMaxName + 1]);
-  int ReadDirectoryName(wire::Reader& in, char (&name)[wire::kMaxName + 1]);  // "": the node itself
+  int ReadPath(wire::Reader& in, std::string* path);  // "": the node itself
   int ReadTarget(wire::Reader& in, At* at);
   int ReadChild(wire::Reader& in, At* at, bool change);
   int Resolve(Node* node, At* at);
@@ -118,6 +119,8 @@ class Server {
   };
   int BeforeRemoval(const At& at, bool pin, Leaving* leaving);
   wire::NodeId AfterRemoval(const At& at, bool pin, Leaving* leaving);
+  // The directory at a path below fd, the descriptor of a node; held if it was opened for that.
+  int OpenPath(int fd, const std::string& path, base::UniqueFd* held);
   Stream* StreamFor(Node* node, uint64_t cookie, int* error);
 
   std::vector<ServedMount> mounts_;

@@ -19,6 +19,7 @@ inline constexpr size_t kMaxMessage = 72 << 10;
 inline constexpr size_t kMaxName = 255;         // NAME_MAX
 inline constexpr size_t kMaxLinkTarget = 4095;  // PATH_MAX without the NUL
 inline constexpr size_t kMaxWalkNames = 64;
+inline constexpr size_t kMaxPathNames = 15;  // shorter than PATH_MAX, whatever the names are
 inline constexpr size_t kMaxForget = 1024;
 inline constexpr size_t kMaxListed = 128;        // directories in one reply
 inline constexpr size_t kMaxDescriptors = 32;    // donated with one reply
@@ -30,6 +31,7 @@ inline constexpr NodeId kNoNode = 0;
 
 // Request body (after RequestHeader) -> reply body (after ReplyHeader with error 0). `target` is
 // Put(NodeId), String(name); an empty name means the node itself. `name` is String, never empty.
+// `path` is u32 n, n names: of a directory below the node, or the node itself.
 enum class Op : uint32_t {
   kAttach = 1,  // u32 mount                                  -> AttachReply
   kWalk =
@@ -49,8 +51,7 @@ enum class Op : uint32_t {
   kRename = 12,  // dir, name, dir, name, u32 flags, u32 pin   -> u64 node of what was replaced, or
                  // kNoNode
   kReadlink = 13,   // target                                     -> String
-  kReaddir = 14,    // node, u64 cookie, u32 max bytes            -> ReaddirHead, (DirEntry, String
-                    // name)[count]
+  kReaddir = 14,    // node, u64 cookie, u32 max bytes, u32 ListFlags -> ReaddirHead, entry[count]
   kStatfs = 15,     // node                                       -> Statfs
   kFsync = 16,      // target, u32 data only                      -> nothing
   kSyncFs = 17,     // node                                       -> nothing
@@ -60,10 +61,11 @@ enum class Op : uint32_t {
   kRemoveXattr = 21,  // target, name                               -> nothing
   kForget = 22,       // u32 n, n ForgetEntry                       -> no reply at all
   kFlush = 23,  // nothing                                    -> nothing; after all earlier messages
-  kList = 24,   // node, u32 max directories, u32 n, n names  -> u32 count, (Listed, (DirEntry,
-                // String name)[entries])[count]
+  kList = 24,   // node, path, u32 max directories, u32 ListFlags, u32 n, n names
+                //                                            -> u32 count,
+                //                                               (Listed, entry[entries])[count]
   kOpenMany =
-      25,  // node, u32 groups, (String directory, u32 n, n names)[groups]
+      25,  // node, u32 groups, (path, u32 n, n names)[groups]
            //                                            -> u32 n, OpenedFile[n]; descriptors
 };
 
@@ -196,18 +198,22 @@ struct ReaddirHead {
   uint32_t end;  // 1: nothing follows these entries
 };
 
-// Without "." and "..". Attributes are as lstat(2) would give them; mode is 0 if they could not be
-// had (then type is what getdents64(2) said, and ino its ino).
+// kListAttributes: entries come with attributes. Without it those of directories do all the same,
+// and those whose type getdents64(2) doesn't say.
+enum ListFlags : uint32_t { kListAttributes = 1 };
+
+// An entry, never "." or "..": DirEntry, Attr if has_attr, String name. Attributes are as lstat(2)
+// would give them; some may not be had.
 struct DirEntry {
-  uint64_t cookie;  // where to go on after this entry
-  uint32_t type;    // DT_*
-  uint32_t reserved;
-  Attr attr;
+  uint64_t cookie;    // where to go on after this entry
+  uint64_t ino;       // as getdents64(2) says, like the type
+  uint32_t type;      // DT_*
+  uint32_t has_attr;  // 0 or 1
 };
 
-// A whole directory. kList: those named, in this order, each followed by the directories below it,
-// depth first, for as long as they fit into the message and their number. One that is left out, for
-// whatever reason, is to be asked for by itself.
+// A whole directory. kList: those named, in the directory at path, in this order, each followed by
+// the directories below it, depth first, for as long as they fit into the message and their number.
+// One that is left out, for whatever reason, is to be asked for by itself.
 struct Listed {
   uint32_t in;     // the entry is this one of an earlier directory of the reply; kRequested: a name
   uint32_t index;  // of the entry there, or of the name in the request
@@ -216,13 +222,12 @@ struct Listed {
 };
 inline constexpr uint32_t kRequested = UINT32_MAX;
 
-// kOpenMany: files opened for reading, in directories of the node ("": the node itself); at most
-// kMaxDescriptors. error as kOpen has it, or EAGAIN if the directory could not be had.
+// kOpenMany: files opened for reading, in directories below the node; at most kMaxDescriptors.
+// error as kOpen has it, or EAGAIN if the directory could not be had.
 struct OpenedFile {
-  int32_t error;  // 0: a descriptor comes with it
+  int32_t error;  // 0: a descriptor comes with it, and attr counts
   uint32_t reserved;
-  uint64_t dev;
-  uint64_t ino;
+  Attr attr;
 };
 
 struct Statfs {

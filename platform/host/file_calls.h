@@ -1,6 +1,6 @@
 // Host file system calls of the gofer, all relative to descriptors. Each returns the call's value,
 // or -errno. Names given with a directory must be single components, or "" for the descriptor
-// itself; nothing here follows a symlink.
+// itself; OpenBeneath also takes paths of such. Nothing here follows a symlink.
 #pragma once
 
 #include <linux/fs.h>

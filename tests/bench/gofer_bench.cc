@@ -69,27 +69,28 @@ void OpenDonated(benchmark::State& state) {
 }
 BENCHMARK(OpenDonated)->UseRealTime();
 
-// Per directory of eight files.
+// Per directory of eight files; with their attributes or without.
 void ListTree(benchmark::State& state) {
   Served s;
   s.Tree();
   const std::string_view names[] = {"tree"};
+  const auto flags = static_cast<uint32_t>(state.range(0));
   int64_t directories = 0;
   for (auto _ : state) {
-    auto r = s.client().List(s.root(), names, gofer::wire::kMaxListed);
+    auto r = s.client().List({s.root()}, names, gofer::wire::kMaxListed, flags);
     CHECK(r.ok());
     directories += static_cast<int64_t>(r->size());
   }
   state.SetItemsProcessed(directories);
 }
-BENCHMARK(ListTree)->UseRealTime();
+BENCHMARK(ListTree)->Arg(0)->Arg(gofer::wire::kListAttributes)->UseRealTime();
 
 // Per file.
 void OpenMany(benchmark::State& state) {
   Served s;
   s.Tree();
   const std::vector<gofer::OpenGroup> groups = {
-      {"tree", std::vector<std::string_view>(gofer::wire::kMaxDescriptors, "file")}};
+      {{"tree"}, std::vector<std::string_view>(gofer::wire::kMaxDescriptors, "file")}};
   for (auto _ : state) CHECK(s.client().OpenMany(s.root(), groups).ok());
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(gofer::wire::kMaxDescriptors));
 }

@@ -1,16 +1,13 @@
 #include "sentry/fs/gofer/file.h"
 
 #include "platform/host/host.h"
+#include "sentry/mm/host_io.h"
 #include "syscalls/abi/dirent.h"
 #include "syscalls/abi/uio.h"
 
 namespace sentry {
 
 namespace wire = gofer::wire;
-
-namespace {
-constexpr size_t kPieces = 16;
-}  // namespace
 
 // --- Opening ---
 
@@ -197,31 +194,8 @@ base::Result<uint64_t> GoferFile::Read(IoBuffer& dst, uint64_t* offset, uint32_t
   GoferInode& inode = gofer_inode();
   // At the end already; nobody else changes the size of a file of an exclusive mount.
   if (!inode.gsb().shared() && *offset >= inode.size()) return uint64_t{0};
-  uint64_t done = 0;
-  while (dst.remaining() > 0) {
-    HostIov iov[kPieces];
-    size_t n = dst.HostVec(true, iov, kPieces);
-    if (n == 0) {
-      if (done == 0) return abi::Errno::kEFAULT;
-      break;
-    }
-    size_t asked = 0;
-    for (size_t i = 0; i < n; i++) asked += iov[i].len;
-    static_assert(sizeof(HostIov) == sizeof(iovec));
-    long r;
-    do {
-      r = host::Preadv(data_->fd(), reinterpret_cast<const iovec*>(iov), static_cast<int>(n),
-                       static_cast<int64_t>(*offset), static_cast<int>(rwf & kKnown));
-    } while (r == -EINTR);
-    if (r < 0) {
-      if (done == 0) return host::HostToGuest(r);
-      break;
-    }
-    dst.Consume(static_cast<size_t>(r));
-    *offset += static_cast<uint64_t>(r);
-    done += static_cast<uint64_t>(r);
-    if (static_cast<size_t>(r) < asked) break;
-  }
+  const uint64_t done = TRY(ReadHostFile(data_->fd(), dst, *offset, UINT64_MAX, rwf & kKnown));
+  *offset += done;
   if (done > 0) inode.Accessed(*this);
   return done;
 }
@@ -243,34 +217,10 @@ base::Result<uint64_t> GoferFile::Write(IoBuffer& src, uint64_t* offset, uint32_
     if (inode.gsb().shared()) inode.RefreshFrom(data_->fd());
     *offset = inode.size();
   }
-  uint64_t done = 0;
-  base::Result<void> error;
-  while (src.remaining() > 0) {
-    HostIov iov[kPieces];
-    size_t n = src.HostVec(false, iov, kPieces);
-    if (n == 0) {
-      error = abi::Errno::kEFAULT;
-      break;
-    }
-    long r;
-    do {
-      r = host::Pwritev(data_->fd(), reinterpret_cast<const iovec*>(iov), static_cast<int>(n),
-                        static_cast<int64_t>(*offset), static_cast<int>(host_flags));
-    } while (r == -EINTR);
-    if (r <= 0) {
-      error = r < 0 ? host::HostToGuest(r) : abi::Errno::kEIO;
-      break;
-    }
-    src.Consume(static_cast<size_t>(r));
-    *offset += static_cast<uint64_t>(r);
-    done += static_cast<uint64_t>(r);
-  }
-  if (done > 0) {
-    inode.Wrote(data_->fd(), *offset);
-    return done;
-  }
-  if (!error.ok()) return error.error();
-  return uint64_t{0};
+  const uint64_t done = TRY(WriteHostFile(data_->fd(), src, *offset, UINT64_MAX, host_flags));
+  *offset += done;
+  if (done > 0) inode.Wrote(data_->fd(), *offset);
+  return done;
 }
 
 base::Result<uint64_t> GoferFile::SeekExtent(uint64_t offset, bool hole, uint64_t) {
@@ -315,7 +265,8 @@ base::Result<uint64_t> GoferDirFile::Seek(int64_t offset, int whence) {
   }
   if (to < 0) return abi::Errno::kEINVAL;
   if (to == 0) {
-    entries_.clear();
+    listing_.reset();
+    told_.Clear();
     cookie_ = 0;
     end_ = false;
     listing_serial_ = 0;
@@ -324,32 +275,25 @@ base::Result<uint64_t> GoferDirFile::Seek(int64_t offset, int whence) {
   return pos;
 }
 
-base::Result<void> GoferDirFile::ReadMore() {
+base::Result<void> GoferDirFile::ReadMoreLocked() NO_THREAD_SAFETY_ANALYSIS {
   GoferInode& dir = gofer_inode();
   GoferSuperblock& sb = dir.gsb();
-  base::MutexLock tree(sb.mu);
-  auto add = [&](std::string name, const wire::Attr& a, uint32_t type) {
-    if (a.mode != 0) type = (a.mode & abi::kS_IFMT) >> 12;
-    entries_.push_back(
-        {std::move(name), a.mode != 0 ? sb.InoFor(a) : a.ino, static_cast<uint8_t>(type)});
-  };
   GoferListing* listing = nullptr;
   if (sb.immutable() && cookie_ == 0) {
     listing = sb.FindListing(dir.number());
     if (listing == nullptr || !listing->complete) {
-      TRY(sb.FetchListing(dir, true));
+      TRY(sb.FetchListing(dir, GoferSuperblock::Want::kReader));
       listing = sb.FindListing(dir.number());
     }
     if (listing != nullptr && listing->complete) {
-      entries_.reserve(listing->entries().size());
-      for (const GoferListing::Entry& e : listing->entries()) add(e.name, e.attr, e.type);
+      listing_ = base::Ref<GoferListing>(listing);
       end_ = true;
       return {};
     }
     listing = nullptr;
   }
   base::Ref<GoferNode> node = TRY(dir.NodeLocked());
-  gofer::DirectoryBatch batch = TRY(sb.client().Readdir(node->id(), cookie_));
+  gofer::DirectoryBatch batch = TRY(sb.client().Readdir(node->id(), cookie_, sb.reader_flags()));
   if (!sb.shared()) {
     listing = sb.FindListing(dir.number());
     if (cookie_ == 0 && (listing == nullptr || !listing->complete)) {
@@ -359,13 +303,10 @@ base::Result<void> GoferDirFile::ReadMore() {
       listing = nullptr;
     }
   }
-  entries_.reserve(entries_.size() + batch.entries.size());
-  for (gofer::DirectoryEntry& e : batch.entries) {
-    cookie_ = e.cookie;
-    add(e.name, e.attr, e.type);
-    if (listing != nullptr && !sb.AddToListing(dir.number(), std::move(e))) listing = nullptr;
-  }
+  if (listing != nullptr && !sb.AddToListing(dir.number(), batch.entries)) listing = nullptr;
+  cookie_ = batch.cookie;
   end_ = batch.end;
+  told_.Append(std::move(batch.entries));
   if (listing != nullptr && end_) listing->complete = true;
   return {};
 }
@@ -384,14 +325,22 @@ base::Result<void> GoferDirFile::Iterate(DirSink& sink) NO_THREAD_SAFETY_ANALYSI
     if (!sink.Add({"..", ino, abi::kDT_DIR, 2})) return {};
     pos = 2;
   }
+  GoferInode& dir = gofer_inode();
+  GoferSuperblock& sb = dir.gsb();
+  base::MutexLock tree(sb.mu);
   for (;;) {
-    uint64_t at = pos - 2;
-    while (at >= entries_.size()) {
+    const uint64_t at = pos - 2;
+    while (at >= entries().size()) {
       if (end_) return {};
-      TRY(ReadMore());
+      TRY(ReadMoreLocked());
     }
-    const Entry& e = entries_[at];
-    if (!sink.Add({e.name, e.ino, e.type, static_cast<int64_t>(pos + 1)})) return {};
+    const gofer::DirectoryEntries& e = entries();
+    const wire::Attr* attr = e.attr(at);
+    const GoferNumber number = attr != nullptr ? GoferNumber(attr->dev, attr->ino)
+                                               : GoferNumber(dir.host_dev(), e.ino(at));
+    if (!sink.Add({e.name(at), sb.InoFor(number), e.type(at), static_cast<int64_t>(pos + 1)})) {
+      return {};
+    }
     pos++;
   }
 }

@@ -28,8 +28,7 @@ class GoferFile : public File {
   const base::Ref<BackingFile> data_;
 };
 
-// A directory being listed. Positions are counts of entries; what was listed is kept until the
-// position returns to 0, so that positions stay meaningful.
+// A directory being listed. Positions are counts of entries.
 class GoferDirFile : public File {
  public:
   GoferDirFile(Path path, base::Ref<GoferInode> inode, uint32_t flags);
@@ -39,16 +38,15 @@ class GoferDirFile : public File {
   base::Result<void> Fsync(bool data_only) override;
 
  private:
-  struct Entry {
-    std::string name;
-    uint64_t ino;
-    uint8_t type;
-  };
-  base::Result<void> ReadMore();
+  const gofer::DirectoryEntries& entries() const { return listing_ ? listing_->entries() : told_; }
+  // The caller holds the superblock's mu.
+  base::Result<void> ReadMoreLocked();
   GoferInode& gofer_inode() const { return static_cast<GoferInode&>(*inode()); }
 
-  // All under pos_mu.
-  std::vector<Entry> entries_;
+  // All under pos_mu. Where nothing changes, the directory's listing; else what was told, kept
+  // until the position returns to 0, so that positions stay meaningful.
+  base::Ref<GoferListing> listing_;
+  gofer::DirectoryEntries told_;
   uint64_t cookie_ = 0;
   bool end_ = false;
   uint64_t listing_serial_ = 0;  // of the listing that this one feeds; 0: none

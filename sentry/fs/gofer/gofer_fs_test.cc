@@ -35,7 +35,7 @@ class Names : public DirSink {
   int64_t next = 0;
 
  private:
-  const size_t max_;
+  size_t max_;
 };
 
 class GoferFsTest : public ::testing::Test {
@@ -375,6 +375,92 @@ TEST_F(GoferFsTest, TreeInFewMessages) {
   int open_fds = 0;
   for (int fd = 0; fd < 2000; fd++) open_fds += fcntl(fd, F_GETFD) >= 0;
   EXPECT_LT(open_fds, 300);
+}
+
+TEST_F(GoferFsTest, FilesOpenedInAnyOrder) {
+  constexpr int kFiles = 64;
+  mkdir((dir_ / "d").c_str(), 0755);
+  for (int i = 0; i < kFiles; i++) {
+    WriteFile(dir_ / ("d/" + std::to_string(i)), std::to_string(i));
+  }
+  Start(false, true);
+  const uint32_t before = client_->requests();
+  auto d = Lookup(root_, "d");
+  for (int i = 0; i < kFiles; i++) {
+    const std::string name = std::to_string(i * 29 % kFiles);
+    auto f = d->LookupAhead(creds_, name, {.rest = {}, .open_read = true});
+    ASSERT_TRUE(f.ok());
+    EXPECT_EQ(Read(*Open(*f, abi::kO_RDONLY), 0, 9), name);
+  }
+  EXPECT_LT(client_->requests() - before, 20u);
+}
+
+TEST_F(GoferFsTest, LongPathsFitIntoMessages) {
+  constexpr int kDepth = 13, kLeaves = 40;
+  std::string at = dir_.path();
+  for (int i = 0; i < kDepth; i++) {
+    at += "/" + std::string(250, 'x');
+    ASSERT_EQ(mkdir(at.c_str(), 0755), 0);
+  }
+  for (int i = 0; i < kLeaves; i++) {
+    const std::string leaf = at + "/" + std::string(240, 'y') + std::to_string(i);
+    ASSERT_EQ(mkdir(leaf.c_str(), 0755), 0);
+    WriteFile(leaf + "/f", "hello");
+  }
+  Start(false, true);
+  auto dir = root_;
+  Names names;
+  for (int i = 0; i <= kDepth; i++) {
+    names = Names();
+    ASSERT_TRUE(Open(dir, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(names).ok());
+    if (i < kDepth) dir = Lookup(dir, std::string(250, 'x'));
+  }
+  ASSERT_EQ(names.names.size(), kLeaves + 2u);
+  for (const std::string& n : names.names) {
+    if (n[0] == '.') continue;
+    auto leaf = Lookup(dir, n);
+    Names files;
+    ASSERT_TRUE(Open(leaf, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(files).ok());
+    EXPECT_EQ(Read(*Open(Lookup(leaf, "f"), abi::kO_RDONLY), 0, 9), "hello");
+  }
+}
+
+TEST_F(GoferFsTest, NamesFirstAttributesWhenWanted) {
+  constexpr int kDirs = 40, kFiles = 20;
+  for (int d = 0; d < kDirs; d++) {
+    mkdir((dir_ / std::to_string(d)).c_str(), 0755);
+    for (int i = 0; i < kFiles; i++) {
+      WriteFile(dir_ / (std::to_string(d) + "/" + std::to_string(i)), std::string(i, 'x'));
+    }
+  }
+  Start(false, true);
+  auto walk = [&](bool stat) {
+    Names dirs;
+    ASSERT_TRUE(Open(root_, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(dirs).ok());
+    for (const std::string& n : dirs.names) {
+      if (n == "." || n == "..") continue;
+      auto d = Lookup(root_, n);
+      Names files;
+      ASSERT_TRUE(Open(d, abi::kO_RDONLY | abi::kO_DIRECTORY)->Iterate(files).ok());
+      EXPECT_EQ(files.names.size(), kFiles + 2u);
+      EXPECT_EQ(files.types["7"], abi::kDT_REG);
+      for (const std::string& f : files.names) {
+        if (stat && f[0] != '.') {
+          EXPECT_EQ(Lookup(d, f)->Getattr()->size, std::stoul(f));
+        }
+      }
+    }
+  };
+  const uint32_t start = client_->requests();
+  walk(false);
+  const uint32_t listed = client_->requests();
+  EXPECT_LT(listed - start, 10u);
+  // Of each directory at once, after the first few.
+  walk(true);
+  EXPECT_LT(client_->requests() - listed, kDirs * 5u);
+  const uint32_t known = client_->requests();
+  walk(true);
+  EXPECT_EQ(client_->requests(), known);
 }
 
 TEST_F(GoferFsTest, Mappings) {

@@ -27,6 +27,8 @@ uint64_t GuestRdev(uint64_t wire_dev) {
 }
 
 constexpr size_t kMaxAhead = 16;
+// A directory of so many bytes is listed with attributes at once.
+constexpr uint64_t kSmallDirectory = 4096;
 
 // The components of rest that can be walked in the same message.
 template <typename Names>
@@ -339,6 +341,12 @@ base::Result<base::Ref<Inode>> GoferInode::Lookup(const Creds& creds, std::strin
   return LookupAhead(creds, name, {});
 }
 
+uint64_t GoferInode::WorthListing() const {
+  // A listing costs about as much as half a message for each of the directory's blocks.
+  constexpr uint64_t kBytesPerMessage = 8192, kLeast = 2, kMost = 16;
+  return std::clamp(size() / kBytesPerMessage, kLeast, kMost);
+}
+
 base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string_view name,
                                                        const LookupHint& hint) {
   GoferSuperblock& sb = gsb();
@@ -350,31 +358,41 @@ base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string
     if (!inode) return abi::Errno::kENOENT;
     return base::Ref<Inode>(std::move(inode));
   }
-  // A directory in which many names are looked up is worth knowing as a whole.
-  constexpr uint32_t kManyNames = 16;
   GoferListing* l = sb.FindListing(number());
-  if (l == nullptr && sb.immutable() && ++asked_ == kManyNames) {
-    TRY(sb.FetchListing(*this, false));
+  if (l == nullptr && sb.immutable() && ++asked_ == WorthListing()) {
+    using Want = GoferSuperblock::Want;
+    TRY(sb.FetchListing(*this, size() <= kSmallDirectory ? Want::kAttributes : Want::kNames));
     l = sb.FindListing(number());
   }
+  size_t at = GoferListing::kNone;
   if (l != nullptr) {
-    size_t i = l->Find(name);
-    if (i == GoferListing::kNone) {
-      if (l->complete) return abi::Errno::kENOENT;
-    } else if (GoferListing::Entry& e = l->entries()[i]; e.fresh) {
-      e.fresh = sb.immutable();
-      return base::Ref<Inode>(sb.InodeFor(e.attr, wire::kNoNode, dir, name));
+    at = l->Find(name);
+    if (at == GoferListing::kNone && l->complete) return abi::Errno::kENOENT;
+  }
+  if (at != GoferListing::kNone) {
+    gofer::DirectoryEntries& entries = l->entries();
+    base::UniqueFd fd;
+    if (entries.attr(at) != nullptr) {
+      if (!l->IsDirectory(at)) sb.UsedAttr();
+    } else if (sb.immutable()) {
+      fd = sb.LearnAttr(dir, *l, at, hint.open_read && hint.rest.empty());
+    }
+    if (const Attr* attr = entries.attr(at)) {
+      base::Ref<GoferInode> inode = sb.InodeFor(*attr, wire::kNoNode, dir, name);
+      if (!sb.immutable()) entries.ForgetAttr(at);
+      if (fd.valid() && inode->is_reg()) inode->DonateReadOnly(std::move(fd));
+      return base::Ref<Inode>(std::move(inode));
     }
   }
   absl::InlinedVector<std::string_view, kMaxAhead> names = {name};
   if (!sb.shared()) AheadNames(hint.rest, &names);
   bool last = names.size() == 1 ? hint.rest.empty() : LastOf(hint.rest) == names.back();
-  gofer::WalkResult r =
-      TRY(sb.client().Walk(TRY(dir->Id()), {names.data(), names.size()}, hint.open_read && last));
+  gofer::WalkResult r = TRY(dir->Walk({names.data(), names.size()}, hint.open_read && last));
   if (r.entries.empty()) {
     if (r.stop == wire::WalkStop::kError) return r.error;
     return abi::Errno::kENOENT;
   }
+  if (at != GoferListing::kNone && sb.immutable()) l->entries().SetAttr(at, r.entries[0].attr);
   base::Ref<GoferInode> first, parent;
   base::Ref<GoferNode> in = dir;
   for (size_t i = 0; i < r.entries.size(); i++) {

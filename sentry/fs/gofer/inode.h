@@ -110,6 +110,8 @@ class GoferInode : public Inode {
   void AddName(const base::Ref<GoferNode>& dir, std::string_view name);
   void DropName(const base::Ref<GoferNode>& dir, std::string_view name);
   bool NeedsPin();
+  // After how many names that were looked up in it a directory is worth knowing as a whole.
+  uint64_t WorthListing() const;
   // One of its names is gone; pinned: the node that keeps it reachable, or kNoNode.
   void NameRemoved(const base::Ref<GoferNode>& dir, std::string_view name,
                    gofer::wire::NodeId pinned);

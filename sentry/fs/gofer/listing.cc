@@ -1,42 +1,61 @@
-// Listings: what is known of directories, and asking for what a walk of a tree comes to next.
-#include <algorithm>
+// Listings: what is known of directories.
+#include "sentry/fs/gofer/listing.h"
 
 #include "sentry/fs/gofer/inode.h"
+#include "syscalls/abi/dirent.h"
 
 namespace sentry {
 
-namespace wire = gofer::wire;
-
-namespace {
-
-bool IsFile(const GoferListing::Entry& e) { return (e.attr.mode & abi::kS_IFMT) == abi::kS_IFREG; }
-bool IsDirectory(const GoferListing::Entry& e) {
-  return (e.attr.mode & abi::kS_IFMT) == abi::kS_IFDIR;
+void GoferListing::Index() {
+  if (index_.size() == entries_.size()) return;
+  index_.reserve(entries_.size());
+  for (size_t i = 0; i < entries_.size(); i++) index_.insert(static_cast<uint32_t>(i));
 }
 
-}  // namespace
-
-size_t GoferListing::Find(std::string_view name) const {
+size_t GoferListing::Find(std::string_view name) {
+  // Who walks a tree looks names up in the order in which they were told.
+  constexpr size_t kNear = 4;
+  for (size_t i = last_found_; i < entries_.size() && i < last_found_ + kNear; i++) {
+    if (entries_.name(i) == name) return last_found_ = i;
+  }
+  Index();
   auto it = index_.find(name);
-  return it == index_.end() ? kNone : *it;
+  return it == index_.end() ? kNone : last_found_ = *it;
 }
 
-bool GoferListing::Add(Entry e) {
-  if (index_.contains(std::string_view(e.name))) return false;
-  entries_.push_back(std::move(e));
-  index_.insert(static_cast<uint32_t>(entries_.size() - 1));
-  return true;
+void GoferListing::Add(std::string_view name, uint8_t type, uint64_t ino) {
+  const bool indexed = !index_.empty();
+  entries_.Add(name, type, ino);
+  if (indexed) index_.insert(static_cast<uint32_t>(entries_.size() - 1));
 }
 
 void GoferListing::Erase(size_t i) {
   auto last = static_cast<uint32_t>(entries_.size() - 1);
+  Index();
   index_.erase(static_cast<uint32_t>(i));
-  if (i != last) {
-    index_.erase(last);
-    entries_[i] = std::move(entries_[last]);
-    index_.insert(static_cast<uint32_t>(i));
+  if (i != last) index_.erase(last);
+  entries_.Remove(i);
+  if (i != last) index_.insert(static_cast<uint32_t>(i));
+}
+
+void GoferListing::Learn(const gofer::DirectoryEntries& told) {
+  for (size_t i = 0; i < told.size(); i++) {
+    if (told.attr(i) == nullptr) continue;
+    if (size_t at = Find(told.name(i)); at != kNone) entries_.SetAttr(at, *told.attr(i));
   }
-  entries_.pop_back();
+}
+
+bool GoferListing::IsFile(size_t i) const { return entries_.type(i) == abi::kDT_REG; }
+
+bool GoferListing::IsDirectory(size_t i) const {
+  return entries_.type(i) == abi::kDT_DIR && entries_.attr(i) != nullptr;
+}
+
+bool GoferListing::AnyFile(size_t from, size_t to) const {
+  for (size_t i = from; i < to; i++) {
+    if (IsFile(i)) return true;
+  }
+  return false;
 }
 
 GoferListing* GoferSuperblock::FindListing(GoferNumber dir) {
@@ -47,11 +66,16 @@ GoferListing* GoferSuperblock::FindListing(GoferNumber dir) {
   return l;
 }
 
-GoferListing* GoferSuperblock::NewListing(GoferNumber dir) {
+GoferListing* GoferSuperblock::NewListing(GoferNumber dir, gofer::DirectoryEntries entries) {
   DropListing(dir);
-  while (listings_.size() >= kMaxListings) DropListing(listing_order_.front());
-  std::unique_ptr<GoferListing>& l = listings_[dir];
-  l = std::make_unique<GoferListing>();
+  if (entries.size() > kMaxListedNames) return nullptr;
+  while (!listings_.empty() &&
+         (listings_.size() >= kMaxListings || listed_names_ + entries.size() > kMaxListedNames)) {
+    DropListing(listing_order_.front());
+  }
+  listed_names_ += entries.size();
+  base::Ref<GoferListing>& l = listings_[dir];
+  l = base::MakeRef<GoferListing>(std::move(entries));
   l->serial = next_serial_++;
   l->order = listing_order_.insert(listing_order_.end(), dir);
   return l.get();
@@ -65,26 +89,31 @@ void GoferSuperblock::DropListing(GoferNumber dir) {
   listings_.erase(it);
 }
 
-bool GoferSuperblock::AddToListing(GoferNumber dir, gofer::DirectoryEntry e) {
-  while (listed_names_ >= kMaxListedNames && listing_order_.front() != dir) {
+bool GoferSuperblock::AddToListing(GoferNumber dir, const gofer::DirectoryEntries& entries) {
+  while (listed_names_ + entries.size() > kMaxListedNames && !listing_order_.empty() &&
+         listing_order_.front() != dir) {
     DropListing(listing_order_.front());
   }
-  if (listed_names_ >= kMaxListedNames) {
+  if (listed_names_ + entries.size() > kMaxListedNames) {
     DropListing(dir);
     return false;
   }
   GoferListing* l = FindListing(dir);
   if (l == nullptr) return false;
-  bool fresh = e.attr.mode != 0;
-  // Attributes that can change are only worth keeping while nobody can change them: not if there is
-  // an inode, nor if another name may lead to one.
-  if (fresh && !immutable()) {
-    base::MutexLock lock(table_mu_);
-    fresh = (e.attr.nlink == 1 || (e.attr.mode & abi::kS_IFMT) == abi::kS_IFDIR) &&
-            !inodes_.contains({e.attr.dev, e.attr.ino});
-  }
-  if (l->Add({.name = std::move(e.name), .attr = e.attr, .type = e.type, .fresh = fresh})) {
+  for (size_t i = 0; i < entries.size(); i++) {
+    if (l->Find(entries.name(i)) != GoferListing::kNone) continue;
+    l->Add(entries.name(i), entries.type(i), entries.ino(i));
     listed_names_++;
+    const Attr* attr = entries.attr(i);
+    if (attr == nullptr) continue;
+    // Attributes that can change are only worth keeping while nobody can change them: not if there
+    // is an inode, nor if another name may lead to one.
+    if (!immutable()) {
+      if (attr->nlink != 1 && (attr->mode & abi::kS_IFMT) != abi::kS_IFDIR) continue;
+      base::MutexLock lock(table_mu_);
+      if (inodes_.contains({attr->dev, attr->ino})) continue;
+    }
+    l->entries().SetAttr(l->entries().size() - 1, *attr);
   }
   return true;
 }
@@ -94,10 +123,10 @@ void GoferSuperblock::NameAppeared(GoferNumber dir, std::string_view name) {
   GoferListing* l = FindListing(dir);
   if (l == nullptr) return;
   if (size_t i = l->Find(name); i != GoferListing::kNone) {
-    l->entries()[i].fresh = false;
+    l->entries().ForgetAttr(i);
     return;
   }
-  l->Add({.name = std::string(name), .attr = {}, .type = 0, .fresh = false});
+  l->Add(name, abi::kDT_UNKNOWN, 0);
   listed_names_++;
 }
 
@@ -108,125 +137,6 @@ void GoferSuperblock::NameVanished(GoferNumber dir, std::string_view name) {
   if (i == GoferListing::kNone) return;
   l->Erase(i);
   listed_names_--;
-}
-
-base::Result<void> GoferSuperblock::FetchListing(GoferInode& dir, bool reader) {
-  if (dir.names_.empty()) return {};
-  const base::Ref<GoferNode> parent = dir.names_[0].dir;
-  const std::string name = dir.names_[0].name;
-  const wire::NodeId in = TRY(parent->Id());
-  absl::InlinedVector<std::string_view, 16> names = {name};
-  absl::InlinedVector<GoferNumber, 16> numbers = {dir.number()};
-  GoferListing* above = reader ? FindListing(parent->number()) : nullptr;
-  size_t most = 1;
-  if (above != nullptr && above->complete) {
-    most = std::min(4 * list_ahead_, wire::kMaxListed);
-    for (size_t i = above->Find(name) + 1; i < above->entries().size() && names.size() < most;
-         i++) {
-      const GoferListing::Entry& e = above->entries()[i];
-      if (!IsDirectory(e)) continue;
-      if (listings_.contains({e.attr.dev, e.attr.ino})) continue;
-      names.push_back(e.name);
-      numbers.push_back({e.attr.dev, e.attr.ino});
-    }
-  }
-  if (reader) list_ahead_ = most;
-  std::vector<gofer::ListedDirectory> listed =
-      TRY(client_->List(in, {names.data(), names.size()}, most));
-  for (gofer::ListedDirectory& d : listed) {
-    GoferNumber number;
-    if (d.in == wire::kRequested) {
-      number = numbers[d.index];
-    } else {
-      const wire::Attr& a = listed[d.in].entries[d.index].attr;
-      number = {a.dev, a.ino};
-    }
-    if (listings_.contains(number)) continue;
-    NewListing(number);
-    bool whole = true;
-    for (gofer::DirectoryEntry& e : d.entries) {
-      whole = AddToListing(number, std::move(e));
-      if (!whole) break;
-    }
-    if (whole) FindListing(number)->complete = true;
-  }
-  return {};
-}
-
-void GoferSuperblock::NextFiles(GoferListing& l, size_t from, size_t most, gofer::OpenGroup* group,
-                                std::vector<GoferNumber>* numbers) {
-  size_t i = from;
-  for (; i < l.entries().size() && numbers->size() < most; i++) {
-    const GoferListing::Entry& e = l.entries()[i];
-    if (!IsFile(e)) continue;
-    group->names.push_back(e.name);
-    numbers->push_back({e.attr.dev, e.attr.ino});
-  }
-  l.next_open = std::max(l.next_open, i);
-}
-
-base::Result<base::UniqueFd> GoferSuperblock::OpenAhead(GoferInode& file) {
-  if (auto it = donated_.find(file.number()); it != donated_.end()) {
-    base::UniqueFd fd = std::move(it->second.fd);
-    donated_order_.erase(it->second.order);
-    donated_.erase(it);
-    return fd;
-  }
-  if (file.names_.empty()) return abi::Errno::kEAGAIN;
-  const base::Ref<GoferNode> dir = file.names_[0].dir;
-  GoferListing* l = FindListing(dir->number());
-  const size_t at = l != nullptr ? l->Find(file.names_[0].name) : GoferListing::kNone;
-  if (at == GoferListing::kNone) return abi::Errno::kEAGAIN;
-  auto no_file = [l](size_t from, size_t to) {
-    return std::none_of(l->entries().begin() + from, l->entries().begin() + to, IsFile);
-  };
-  if (no_file(0, at)) l->next_open = 0;  // read from the beginning, perhaps once more
-  const bool in_order = at >= l->next_open && no_file(l->next_open, at);
-  open_ahead_ = in_order ? std::min(2 * open_ahead_, wire::kMaxDescriptors)
-                         : std::max<size_t>(open_ahead_ / 2, 1);
-  const size_t most = in_order ? open_ahead_ : 1;
-
-  const base::Ref<GoferNode>& parent = dir->parent();
-  const wire::NodeId in = parent ? TRY(parent->Id()) : TRY(dir->Id());
-  std::vector<gofer::OpenGroup> groups(1);
-  std::vector<GoferNumber> numbers;
-  if (parent) groups[0].directory = dir->name();
-  NextFiles(*l, at, most, &groups[0], &numbers);
-  // A walk of the tree goes on with the next directory, unless there are some in this one.
-  GoferListing* above = parent ? FindListing(parent->number()) : nullptr;
-  size_t i = above != nullptr ? above->Find(dir->name()) : GoferListing::kNone;
-  while (i != GoferListing::kNone && numbers.size() < most &&
-         std::none_of(l->entries().begin(), l->entries().end(), IsDirectory)) {
-    do {
-      if (++i >= above->entries().size()) break;
-    } while (!IsDirectory(above->entries()[i]));
-    if (i >= above->entries().size()) break;
-    const GoferListing::Entry& next = above->entries()[i];
-    l = FindListing({next.attr.dev, next.attr.ino});
-    if (l == nullptr || !l->complete) break;
-    gofer::OpenGroup group;
-    group.directory = next.name;
-    if (l->next_open >= l->entries().size()) l->next_open = 0;
-    NextFiles(*l, l->next_open, most, &group, &numbers);
-    if (!group.names.empty()) groups.push_back(std::move(group));
-  }
-
-  std::vector<gofer::OpenedFile> opened = TRY(client_->OpenMany(in, groups));
-  for (size_t k = 1; k < opened.size(); k++) {
-    gofer::OpenedFile& f = opened[k];
-    if (!f.fd.valid() || numbers[k] != GoferNumber(f.dev, f.ino)) continue;
-    if (donated_.contains(numbers[k])) continue;
-    auto order = donated_order_.insert(donated_order_.end(), numbers[k]);
-    donated_.try_emplace(numbers[k], Donated{std::move(f.fd), order});
-  }
-  while (donated_order_.size() > kMaxDonated) {
-    donated_.erase(donated_order_.front());
-    donated_order_.pop_front();
-  }
-  gofer::OpenedFile& first = opened[0];
-  if (!first.fd.valid()) return first.error;
-  if (file.number() != GoferNumber(first.dev, first.ino)) return abi::Errno::kESTALE;
-  return std::move(first.fd);
 }
 
 }  // namespace sentry

@@ -36,31 +36,62 @@ void GoferNode::Learn(wire::NodeId id) {
 }
 
 base::Result<wire::NodeId> GoferNode::Id() {
-  while (!known()) {
-    // From the nearest that is known, as many as fit into a message.
-    absl::InlinedVector<GoferNode*, 16> chain;
-    GoferNode* top = this;
-    for (; !top->known(); top = top->parent_.get()) chain.push_back(top);
-    size_t n = std::min(chain.size(), wire::kMaxWalkNames);
-    absl::InlinedVector<std::string_view, 16> names;
-    for (size_t i = 0; i < n; i++) names.push_back(chain[chain.size() - 1 - i]->name_);
-    gofer::WalkResult r = TRY(client_->Walk(top->id_, {names.data(), n}));
-    bool same = true;
-    for (size_t i = 0; i < r.entries.size(); i++) {
-      GoferNode& node = *chain[chain.size() - 1 - i];
-      const wire::WalkEntry& e = r.entries[i];
-      same = same && e.node != wire::kNoNode && node.number_ == GoferNumber(e.attr.dev, e.attr.ino);
-      if (same) {
-        node.Learn(e.node);
-      } else {
-        client_->Forget(e.node, 1);
-      }
-    }
-    if (!same) return abi::Errno::kESTALE;
-    if (r.stop == wire::WalkStop::kError) return r.error;
-    if (r.stop != wire::WalkStop::kDone) return abi::Errno::kENOENT;
-  }
+  if (!known()) (void)TRY(Walk({}));
   return id_;
+}
+
+base::Result<gofer::WalkResult> GoferNode::Walk(std::span<const std::string_view> names,
+                                                bool open) {
+  absl::InlinedVector<GoferNode*, 16> unknown;  // the deepest first
+  GoferNode* top = this;
+  for (; !top->known(); top = top->parent_.get()) unknown.push_back(top);
+  // As many as fit into a message.
+  if (unknown.size() > wire::kMaxWalkNames / 2) {
+    const size_t up = unknown.size() - wire::kMaxWalkNames / 2;
+    top = unknown[up];
+    (void)TRY(top->Id());
+    unknown.resize(up);
+  }
+  absl::InlinedVector<std::string_view, 16> all;
+  for (size_t i = unknown.size(); i > 0; i--) all.push_back(unknown[i - 1]->name_);
+  all.insert(all.end(), names.begin(), names.end());
+  gofer::WalkResult r = TRY(client_->Walk(top->id_, {all.data(), all.size()}, open));
+  bool same = r.entries.size() >= unknown.size();
+  for (size_t i = 0; i < unknown.size() && i < r.entries.size(); i++) {
+    GoferNode& node = *unknown[unknown.size() - 1 - i];
+    const wire::WalkEntry& e = r.entries[i];
+    same = same && e.node != wire::kNoNode && node.number_ == GoferNumber(e.attr.dev, e.attr.ino);
+    if (same) {
+      node.Learn(e.node);
+    } else {
+      client_->Forget(e.node, 1);
+    }
+  }
+  if (!same) {
+    for (size_t i = unknown.size(); i < r.entries.size(); i++) {
+      client_->Forget(r.entries[i].node, 1);
+    }
+    if (r.entries.size() < unknown.size() && r.stop == wire::WalkStop::kError) return r.error;
+    return abi::Errno::kESTALE;
+  }
+  r.entries.erase(r.entries.begin(), r.entries.begin() + static_cast<ptrdiff_t>(unknown.size()));
+  return r;
+}
+
+base::Result<GoferNode::Way> GoferNode::FindWay() {
+  Way way = {};
+  const GoferNode* top = this;
+  for (; !top->known() && way.path.size() < wire::kMaxPathNames; top = top->parent_.get()) {
+    way.path.push_back(top->name_);
+  }
+  if (!top->known()) {
+    way.path.clear();
+    way.from = TRY(Id());
+    return way;
+  }
+  std::reverse(way.path.begin(), way.path.end());
+  way.from = top->id_;
+  return way;
 }
 
 GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::Attached& root,
@@ -70,7 +101,8 @@ GoferSuperblock::GoferSuperblock(base::Ref<gofer::Client> client, const gofer::A
       shared_(root.shared),
       read_only_(root.read_only),
       root_dev_(root.attr.dev),
-      source_(std::move(source)) {}
+      source_(std::move(source)),
+      reader_flags_(immutable() ? 0 : uint32_t{wire::kListAttributes}) {}
 
 GoferSuperblock::~GoferSuperblock() = default;
 
@@ -120,12 +152,12 @@ bool GoferSuperblock::Revalidate(Dentry& d) {
   return true;
 }
 
-uint64_t GoferSuperblock::InoFor(const Attr& attr) {
-  if (attr.dev == root_dev_) return attr.ino;
+uint64_t GoferSuperblock::InoFor(GoferNumber number) {
+  if (number.first == root_dev_) return number.second;
   // Another host file system inside the mount: its numbers could be those of others here.
   constexpr uint64_t kForeign = uint64_t{1} << 62;
   base::MutexLock lock(table_mu_);
-  uint64_t& ino = foreign_[{attr.dev, attr.ino}];
+  uint64_t& ino = foreign_[number];
   if (ino == 0) ino = kForeign | NextIno();
   return ino;
 }
@@ -147,7 +179,8 @@ base::Ref<GoferInode> GoferSuperblock::InodeFor(const Attr& attr, wire::NodeId n
     inode.reset();
   }
   if (!inode) {
-    inode = base::MakeRef<GoferInode>(base::Ref<GoferSuperblock>(this), attr, InoFor(attr));
+    inode = base::MakeRef<GoferInode>(base::Ref<GoferSuperblock>(this), attr,
+                                      InoFor({attr.dev, attr.ino}));
     base::MutexLock lock(table_mu_);
     inodes_[{attr.dev, attr.ino}] = inode.get();
   } else if (shared_) {

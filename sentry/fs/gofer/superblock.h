@@ -9,19 +9,15 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
-#include "absl/strings/string_view.h"
+#include "absl/container/inlined_vector.h"
 #include "gofer/client/client.h"
 #include "sentry/fs/gofer/gofer_fs.h"
+#include "sentry/fs/gofer/listing.h"
 #include "sentry/vfs/inode.h"
 
 namespace sentry {
 
 class GoferInode;
-
-// The host's device and inode number.
-using GoferNumber = std::pair<uint64_t, uint64_t>;
 
 // A directory (or an object that lost its name) as the gofer knows it; holds a reference of its
 // node, given back with the object. Where names never change the node is asked for when a message
@@ -35,6 +31,16 @@ class GoferNode : public base::RefCounted {
       : client_(std::move(client)), number_(number), parent_(std::move(parent)), name_(name) {}
   ~GoferNode() override;
   base::Result<gofer::wire::NodeId> Id();
+  // Walks names from here; the nodes on the way here are asked for with it. At most
+  // wire::kMaxWalkNames / 2 names.
+  base::Result<gofer::WalkResult> Walk(std::span<const std::string_view> names, bool open = false);
+  // How to name this directory to the gofer. Views of this node and of those above.
+  struct Way {
+    gofer::wire::NodeId from;
+    absl::InlinedVector<std::string_view, 8> path;
+    gofer::Place place() const { return {from, {path.data(), path.size()}}; }
+  };
+  base::Result<Way> FindWay();
   // Only behind Id().
   gofer::wire::NodeId id() const { return id_; }
   bool known() const { return id_ != gofer::wire::kNoNode; }
@@ -51,54 +57,6 @@ class GoferNode : public base::RefCounted {
   base::Ref<GoferNode> parent_;
   const std::string name_;
   gofer::wire::NodeId id_ = gofer::wire::kNoNode;
-};
-
-// The names of a directory as the gofer told them, exclusive mounts only. In a complete listing a
-// name that isn't there does not exist. Where nothing changes they stay in the host's order.
-class GoferListing {
- public:
-  struct Entry {
-    std::string name;
-    gofer::wire::Attr attr;  // mode 0: only ino is known
-    uint8_t type;            // DT_*
-    // attr is what the object has. Else there is, or was, an inode, and the gofer has to say.
-    bool fresh;
-  };
-  static constexpr size_t kNone = SIZE_MAX;
-
-  GoferListing() : index_(0, Hash{&entries_}, Equal{&entries_}) {}
-  GoferListing(const GoferListing&) = delete;
-  // kNone if it isn't there.
-  size_t Find(std::string_view name) const;
-  // False: there is one of this name.
-  bool Add(Entry e);
-  void Erase(size_t i);
-  std::vector<Entry>& entries() { return entries_; }
-
-  uint64_t serial = 0;
-  bool complete = false;
-  // Files behind this entry were neither opened nor donated yet, as far as they are read in order.
-  size_t next_open = 0;
-  std::list<GoferNumber>::iterator order;
-
- private:
-  struct Hash {
-    using is_transparent = void;
-    const std::vector<Entry>* entries;
-    size_t operator()(std::string_view s) const {
-      return absl::Hash<absl::string_view>()({s.data(), s.size()});
-    }
-    size_t operator()(uint32_t i) const { return (*this)((*entries)[i].name); }
-  };
-  struct Equal {
-    using is_transparent = void;
-    const std::vector<Entry>* entries;
-    bool operator()(uint32_t a, uint32_t b) const { return a == b; }
-    bool operator()(uint32_t a, std::string_view b) const { return (*entries)[a].name == b; }
-    bool operator()(std::string_view a, uint32_t b) const { return (*entries)[b].name == a; }
-  };
-  std::vector<Entry> entries_;
-  absl::flat_hash_set<uint32_t, Hash, Equal> index_;
 };
 
 class GoferSuperblock : public Superblock {
@@ -131,23 +89,35 @@ class GoferSuperblock : public Superblock {
       REQUIRES_LOCK(mu);
   base::Ref<GoferNode> NewNode(gofer::wire::NodeId id, GoferNumber number);
   // The inode number that the guest sees.
-  uint64_t InoFor(const Attr& attr);
+  uint64_t InoFor(GoferNumber number);
 
   // Null if there is none.
   GoferListing* FindListing(GoferNumber dir) REQUIRES_LOCK(mu);
-  GoferListing* NewListing(GoferNumber dir) REQUIRES_LOCK(mu);
+  // With these entries so far; null if they are too many to remember.
+  GoferListing* NewListing(GoferNumber dir, gofer::DirectoryEntries entries = {}) REQUIRES_LOCK(mu);
   void DropListing(GoferNumber dir) REQUIRES_LOCK(mu);
   // False: too much is remembered already; the listing is dropped.
-  bool AddToListing(GoferNumber dir, gofer::DirectoryEntry e) REQUIRES_LOCK(mu);
+  bool AddToListing(GoferNumber dir, const gofer::DirectoryEntries& entries) REQUIRES_LOCK(mu);
   void NameAppeared(GoferNumber dir, std::string_view name) REQUIRES_LOCK(mu);
   void NameVanished(GoferNumber dir, std::string_view name) REQUIRES_LOCK(mu);
 
-  // Immutable mounts. Asks for the listing of a directory; a reader of directories gets those that
-  // a walk of the whole tree comes to next as well, if this looks like one. It may be too large:
-  // then there is none.
-  base::Result<void> FetchListing(GoferInode& dir, bool reader) REQUIRES_LOCK(mu);
-  // Opens a file for reading, together with those that come next in its directory, and in
-  // directories beside it, if files are being opened in order. EAGAIN: to be opened by itself.
+  // Immutable mounts only, down to OpenAhead. Asks for the listing of a directory; a reader of
+  // directories gets those that a walk of the whole tree comes to next as well, if this looks like
+  // one, and attributes if those of the last ones were of use. It may be too large: then there is
+  // none.
+  enum class Want { kNames, kAttributes, kReader };
+  base::Result<void> FetchListing(GoferInode& dir, Want want) REQUIRES_LOCK(mu);
+  // What a reader of directories asks for, as wire::ListFlags.
+  uint32_t reader_flags() const REQUIRES_LOCK(mu) { return reader_flags_; }
+  // Entry `at` of a directory that is looked at has no attributes: perhaps asks for those of the
+  // whole directory, or, if it is to be opened, for the file and those that probably come next.
+  base::UniqueFd LearnAttr(const base::Ref<GoferNode>& dir, GoferListing& l, size_t at, bool open)
+      REQUIRES_LOCK(mu);
+  // Those of a file were of use.
+  void UsedAttr() REQUIRES_LOCK(mu) { attributes_used_ = true; }
+  // Opens a file for reading, together with those that probably come next: those behind it and in
+  // directories beside it, if files are being opened in order, or all others of a directory, if
+  // many of them were opened. EAGAIN: to be opened by itself.
   base::Result<base::UniqueFd> OpenAhead(GoferInode& file) REQUIRES_LOCK(mu);
 
   // The object has no name left: its number may come again.
@@ -162,12 +132,14 @@ class GoferSuperblock : public Superblock {
   static constexpr size_t kMaxIdle = 128;
   static constexpr size_t kMaxListedNames = 32768;
   static constexpr size_t kMaxListings = 8192;
-  static constexpr size_t kMaxDonated = 2 * gofer::wire::kMaxDescriptors;
+  static constexpr size_t kMaxDonated = 4 * gofer::wire::kMaxDescriptors;
 
   void UnlistIdle(GoferInode* inode) REQUIRES_LOCK(table_mu_);
-  // Appends files of the directory from entry `from` on, until there are `most` of them.
-  static void NextFiles(GoferListing& l, size_t from, size_t most, gofer::OpenGroup* group,
-                        std::vector<GoferNumber>* numbers);
+  // Files that one message asks for, in the order of a walk of the tree.
+  class OpenRequest;
+  base::Result<base::UniqueFd> OpenEntry(const base::Ref<GoferNode>& dir, GoferListing& l,
+                                         size_t at) REQUIRES_LOCK(mu);
+  void Donate(GoferNumber number, base::UniqueFd fd) REQUIRES_LOCK(mu);
 
   const base::Ref<gofer::Client> client_;
   const bool shared_;
@@ -176,13 +148,16 @@ class GoferSuperblock : public Superblock {
   const std::string source_;
   base::Ref<GoferNode> root_node_;
 
-  absl::flat_hash_map<GoferNumber, std::unique_ptr<GoferListing>> listings_ GUARDED_BY(mu);
+  absl::flat_hash_map<GoferNumber, base::Ref<GoferListing>> listings_ GUARDED_BY(mu);
   std::list<GoferNumber> listing_order_ GUARDED_BY(mu);  // the least used first
   size_t listed_names_ GUARDED_BY(mu) = 0;
   uint64_t next_serial_ GUARDED_BY(mu) = 1;
   // How many directories or files a message asks for: grows while the guess is right.
   size_t list_ahead_ GUARDED_BY(mu) = 1;
   size_t open_ahead_ GUARDED_BY(mu) = 1;
+  // Since a reader of directories was last told some: attributes of files were asked for.
+  bool attributes_used_ GUARDED_BY(mu) = false;
+  uint32_t reader_flags_ GUARDED_BY(mu);
   // Opened ahead and not wanted yet, the oldest first.
   struct Donated {
     base::UniqueFd fd;

@@ -13,12 +13,26 @@ namespace {
 // Below 2^53, since some programs keep them in a double.
 constexpr uint64_t kUpperIno = uint64_t{1} << 51;
 constexpr uint64_t kCopyChunk = 256 << 10;
+constexpr OpenFlags kOpenDirectory = {abi::kO_RDONLY | abi::kO_DIRECTORY, 0};
 
 // The overlay works for itself: copy-up is not bound by the caller's permissions.
 const Creds& Nobody() {
   static const Creds* c = new Creds;
   return *c;
 }
+
+// A lower directory's entries, whose inode numbers are those of the overlay but for "..".
+class Forward final : public DirSink {
+ public:
+  Forward(DirSink& to, uint64_t up) : to_(to), up_(up) {}
+  bool Add(const DirEntry& e) override {
+    return to_.Add({e.name, e.name == ".." ? up_ : e.ino, e.type, e.next});
+  }
+
+ private:
+  DirSink& to_;
+  const uint64_t up_;
+};
 
 class DirFile : public File {
  public:
@@ -30,18 +44,26 @@ class DirFile : public File {
   base::Result<void> Iterate(DirSink& sink) override NO_THREAD_SAFETY_ANALYSIS {
     // A rewind lists anew; offsets count the entries of one listing.
     if (pos == 0 || !listed_) {
-      entries_ = TRY(dir_.ListAll(creds() ? *creds() : Nobody()));
+      unchanged_ = TRY(dir_.OpenUnchanged());
+      if (!unchanged_) entries_ = TRY(dir_.ListAll(creds() ? *creds() : Nobody()));
       listed_ = true;
+    }
+    uint64_t up = inode()->ino();
+    if (pos <= 1 && path().dentry) {
+      if (base::Ref<Dentry> p = path().dentry->parent()) up = p->inode()->ino();
+    }
+    if (unchanged_) {
+      Forward to(sink, up);
+      unchanged_->pos = pos;
+      base::Result<void> r = unchanged_->Iterate(to);
+      pos = unchanged_->pos;
+      return r;
     }
     if (pos == 0) {
       if (!sink.Add({".", inode()->ino(), abi::kDT_DIR, 1})) return {};
       pos = 1;
     }
     if (pos == 1) {
-      uint64_t up = inode()->ino();
-      if (path().dentry) {
-        if (base::Ref<Dentry> p = path().dentry->parent()) up = p->inode()->ino();
-      }
       if (!sink.Add({"..", up, abi::kDT_DIR, 2})) return {};
       pos = 2;
     }
@@ -56,6 +78,7 @@ class DirFile : public File {
  private:
   OverlayDir& dir_;
   bool listed_ = false;
+  base::Ref<File> unchanged_;  // what is listed, or null and entries_
   std::vector<OverlayDir::Listed> entries_;
 };
 
@@ -212,6 +235,18 @@ base::Result<base::Ref<TmpfsInode>> OverlayInode::CopyUp(uint64_t max_data) {
     }
     if (at < end) TRY(data.Truncate(end));
   }
+  up->SetTimes(st.atime, st.mtime, st.ctime, st.btime);
+  lower_links_.store(static_cast<int32_t>(st.nlink), std::memory_order_release);
+  upper_ = up;
+  upper_ptr_.store(up.get(), std::memory_order_release);
+  osb().Retain(this);
+  return up;
+}
+
+base::Result<base::Ref<TmpfsInode>> OverlayInode::CopyUpXattrs() {
+  base::Ref<TmpfsInode> up = TRY(CopyUp());
+  base::MutexLock l(copy_mu_);
+  if (!lower_ || own_xattrs_.load(std::memory_order_relaxed)) return up;
   base::Result<std::vector<std::string>> names = lower_->Listxattr();
   if (names.ok()) {
     for (const std::string& n : *names) {
@@ -219,11 +254,7 @@ base::Result<base::Ref<TmpfsInode>> OverlayInode::CopyUp(uint64_t max_data) {
       if (v.ok()) TRY(up->Setxattr(n, *v, 0));
     }
   }
-  up->SetTimes(st.atime, st.mtime, st.ctime, st.btime);
-  lower_links_.store(static_cast<int32_t>(st.nlink), std::memory_order_release);
-  upper_ = up;
-  upper_ptr_.store(up.get(), std::memory_order_release);
-  osb().Retain(this);
+  own_xattrs_.store(true, std::memory_order_release);
   return up;
 }
 
@@ -234,12 +265,12 @@ base::Result<void> OverlayInode::Setattr(const Creds& creds, const SetAttr& a) {
 
 base::Result<void> OverlayInode::Setxattr(std::string_view name, std::string_view value,
                                           int flags) {
-  return TRY(CopyUp())->Setxattr(name, value, flags);
+  return TRY(CopyUpXattrs())->Setxattr(name, value, flags);
 }
 
 base::Result<void> OverlayInode::Removexattr(std::string_view name) {
-  if (!changed()) TRY(lower_->Getxattr(name));
-  return TRY(CopyUp())->Removexattr(name);
+  TRY(Getxattr(name));
+  return TRY(CopyUpXattrs())->Removexattr(name);
 }
 
 base::Result<base::Ref<File>> OverlayInode::Open(const base::Ref<Dentry>& dentry,
@@ -407,11 +438,18 @@ base::Result<base::Ref<File>> OverlayDir::Open(const base::Ref<Dentry>&, const O
   return base::Ref<File>(base::MakeRef<DirFile>(base::Ref<OverlayDir>(this), flags.flags));
 }
 
+base::Result<base::Ref<File>> OverlayDir::OpenUnchanged() {
+  {
+    base::MutexLock l(names_mu_);
+    if (!has_lower() || !names_.empty()) return base::Ref<File>();
+  }
+  return lower()->Open(nullptr, kOpenDirectory, Nobody());
+}
+
 base::Result<std::vector<OverlayDir::Listed>> OverlayDir::ListAll(const Creds& creds) {
   Collect below;
   if (has_lower()) {
-    base::Ref<File> f =
-        TRY(lower()->Open(nullptr, OpenFlags{abi::kO_RDONLY | abi::kO_DIRECTORY, 0}, Nobody()));
+    base::Ref<File> f = TRY(lower()->Open(nullptr, kOpenDirectory, Nobody()));
     TRY(f->Iterate(below));
   }
   std::vector<Listed> out;

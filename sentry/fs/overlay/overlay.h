@@ -53,10 +53,10 @@ class OverlayInode : public Inode {
   base::Result<base::Ref<File>> Open(const base::Ref<Dentry>& dentry, const OpenFlags& flags,
                                      const Creds& creds) override;
   base::Result<std::string> Getxattr(std::string_view name) override {
-    return top().Getxattr(name);
+    return with_xattrs().Getxattr(name);
   }
   base::Result<void> Setxattr(std::string_view name, std::string_view value, int flags) override;
-  base::Result<std::vector<std::string>> Listxattr() override { return top().Listxattr(); }
+  base::Result<std::vector<std::string>> Listxattr() override { return with_xattrs().Listxattr(); }
   base::Result<void> Removexattr(std::string_view name) override;
 
   // Makes the upper object, with the first max_data bytes of the lower file. ENOSPC, EIO.
@@ -76,8 +76,15 @@ class OverlayInode : public Inode {
   }
 
  private:
+  // Extended attributes are copied up by themselves, when one of them changes.
+  Inode& with_xattrs() const {
+    return lower_ && !own_xattrs_.load(std::memory_order_acquire) ? *lower_ : top();
+  }
+  base::Result<base::Ref<TmpfsInode>> CopyUpXattrs();
+
   const base::Ref<Inode> lower_;
   std::atomic<TmpfsInode*> upper_ptr_{nullptr};  // upper_ owns; set once
+  std::atomic<bool> own_xattrs_{false};          // those of upper_ count
   // Names that came and went above, beside the lower object's count.
   std::atomic<int32_t> links_{0};
   std::atomic<int32_t> lower_links_{-1};  // known from the copy-up on
@@ -122,6 +129,8 @@ class OverlayDir : public OverlayInode {
     uint64_t ino;
     uint8_t type;
   };
+  // The lower directory, opened, if nothing differs from it; else null.
+  base::Result<base::Ref<File>> OpenUnchanged();
   // What the directory shows, without "." and "..".
   base::Result<std::vector<Listed>> ListAll(const Creds& creds);
 

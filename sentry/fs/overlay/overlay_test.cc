@@ -177,5 +177,33 @@ TEST_F(OverlayTest, AttributesAndLinks) {
   EXPECT_EQ(*Vfs::Getxattr(ctx(), *Find("/file"), "user.x"), "1");
 }
 
+TEST_F(OverlayTest, LowerAttributesUntilOneChanges) {
+  ASSERT_TRUE(lower_->Find("file")->Setxattr("user.low", "1", 0).ok());
+  Write("/file", "new", 0);
+  EXPECT_EQ(*Vfs::Getxattr(ctx(), *Find("/file"), "user.low"), "1");
+  EXPECT_TRUE(Vfs::Removexattr(ctx(), *Find("/file"), "user.none").is(Errno::kENODATA));
+  ASSERT_TRUE(Vfs::Setxattr(ctx(), *Find("/file"), "user.up", "2", 0).ok());
+  EXPECT_EQ(Vfs::Listxattr(ctx(), *Find("/file"))->size(), 2u);
+  ASSERT_TRUE(Vfs::Removexattr(ctx(), *Find("/file"), "user.low").ok());
+  EXPECT_TRUE(Vfs::Getxattr(ctx(), *Find("/file"), "user.low").is(Errno::kENODATA));
+  EXPECT_TRUE(lower_->Find("file")->Getxattr("user.low").ok());
+}
+
+TEST_F(OverlayTest, ListingsOfUnchangedAndChangedDirectories) {
+  base::Ref<File> d = *Open("/dir", abi::kO_RDONLY | abi::kO_DIRECTORY);
+  Names before;
+  EXPECT_TRUE(d->Iterate(before).ok());
+  EXPECT_EQ(before.all, (std::set<std::string>{".", "..", "a", "b", "deep"}));
+  ASSERT_TRUE(Vfs::Unlink(ctx(), nullptr, "/dir/a").ok());
+  Write("/dir/c", "c", abi::kO_CREAT);
+  // The end stays the end; a rewind sees the changes.
+  Names end, after;
+  EXPECT_TRUE(d->Iterate(end).ok());
+  EXPECT_TRUE(end.all.empty());
+  EXPECT_TRUE(d->Seek(0, abi::kSEEK_SET).ok());
+  EXPECT_TRUE(d->Iterate(after).ok());
+  EXPECT_EQ(after.all, (std::set<std::string>{".", "..", "b", "c", "deep"}));
+}
+
 }  // namespace
 }  // namespace sentry
