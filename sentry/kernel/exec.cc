@@ -127,6 +127,12 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
     std::swap(g.handlers, own);
   }
   g.handlers->ResetForExec();
+  {
+    // Before files are closed, which tells others that the program runs.
+    base::MutexLock l(tree_mu);
+    g.exec_done = true;
+    g.exit_signal = abi::kSIGCHLD;  // de_thread()
+  }
   if (t.fds_->RefCount() > 1) t.set_fds(t.fds_->Clone());
   // Closed like close(2) would: record locks go, then the references.
   for (base::Ref<File>& f : t.fds_->RemoveCloexec()) (void)f->Flush();
@@ -139,9 +145,6 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
   t.set_regs_ = image.regs;
   t.set_ = Task::Set::kRegs;
   t.restart_block = nullptr;
-  base::MutexLock l(tree_mu);
-  g.exec_done = true;
-  g.exit_signal = abi::kSIGCHLD;  // de_thread()
   return SyscallResult::RegsSet();
 }
 
