@@ -31,6 +31,7 @@ moat_unit(sentry/fs/dev NO_EXCEPTIONS DEPS sentry/fs/tmpfs sentry/fs/devpts)
 moat_unit(sentry/fs/hostfd NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/socket NO_EXCEPTIONS DEPS sentry/kernel)
 moat_unit(sentry/socket/unix NO_EXCEPTIONS DEPS sentry/socket)
+moat_unit(sentry/socket/inet NO_EXCEPTIONS DEPS sentry/socket absl::flat_hash_map absl::flat_hash_set absl::inlined_vector)
 moat_unit(sentry/fs/synth NO_EXCEPTIONS DEPS sentry/vfs)
 moat_unit(sentry/fs/proc NO_EXCEPTIONS DEPS sentry/kernel sentry/fs/synth)
 moat_unit(sentry/fs/sys NO_EXCEPTIONS DEPS sentry/kernel sentry/fs/synth)
@@ -46,7 +47,8 @@ target_link_libraries(syscalls_linux_whole INTERFACE $<LINK_LIBRARY:WHOLE_ARCHIV
 find_package(nlohmann_json REQUIRED)
 moat_unit(runsc-cli/oci DEPS syscalls/abi platform/base nlohmann_json::nlohmann_json)
 moat_unit(runsc-cli/boot DEPS runsc-cli/oci platform/systrap platform/ptrace gofer/server gofer/client sentry/fs/gofer sentry/fs/overlay
-          sentry/fs/proc sentry/fs/sys sentry/fs/dev sentry/fs/hostfd sentry/fs/pipe sentry/ipc sentry/loader syscalls_linux_whole)
+          sentry/fs/proc sentry/fs/sys sentry/fs/dev sentry/fs/hostfd sentry/fs/pipe sentry/ipc sentry/loader
+          sentry/socket/inet syscalls_linux_whole)
 moat_unit(runsc-cli/cmd DEPS runsc-cli/boot)
 add_executable(moat runsc-cli/main.cc)
 target_link_libraries(moat PRIVATE runsc-cli_cmd)

@@ -9,6 +9,7 @@
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/ipc/ipc.h"
+#include "sentry/socket/inet/inet.h"
 #include "sentry/socket/unix/unix_socket.h"
 #include "syscalls/abi/mount.h"
 
@@ -96,7 +97,8 @@ base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, 
 void InstallFileSystems() {
   Vfs::SetFsTypes(kTypes);
   Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
-  static const sentry::SocketFamily families[] = {sentry::kUnixFamily};
+  static const sentry::SocketFamily families[] = {sentry::kUnixFamily, sentry::kInetFamily,
+                                                  sentry::kInet6Family, sentry::kPacketFamily};
   sentry::SetSocketFamilies(families);
   sentry::proc::SetTerminalFacts([](sentry::Session& session) {
     sentry::proc::TerminalFacts f;

@@ -21,6 +21,7 @@
 #include "sentry/fs/hostfd/host_file.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/loader/loader.h"
+#include "sentry/socket/inet/inet.h"
 #include "syscalls/linux/dispatch.h"
 #include "syscalls/linux/gaps.h"
 #include "syscalls/linux/strace.h"
@@ -205,6 +206,7 @@ Status Boot::StartInit() {
   boot_creds->bounding = boot_creds->permitted = boot_creds->effective = kAllCaps;
   boot_creds->user_ns = kernel_->root_user_ns();
   InstallFileSystems();
+  sentry::StartNetwork(*kernel_);
   auto mounts = MakeMounts(*kernel_, args_, gofer_, *boot_creds);
   if (!mounts.ok()) return mounts.status();
   mounts_ = std::move(mounts).value();

@@ -206,21 +206,12 @@ void AsyncOwner::Send(int32_t reason) {
       abi::kEPOLLPRI | abi::kEPOLLRDBAND,
       abi::kEPOLLHUP | abi::kEPOLLERR,
   };
-  base::Ref<base::RefCounted> who;
-  Kernel* kernel;
-  int32_t type, sig, fd;
-  uint32_t uid, euid;
+  int32_t sig, fd;
   {
     base::MutexLock l(mu_);
-    who = who_;
-    kernel = kernel_;
-    type = type_;
     sig = signal_;
     fd = fd_;
-    uid = uid_;
-    euid = euid_;
   }
-  if (!who) return;
   abi::SigInfo info = KernelSigInfo(abi::kSIGIO);
   if (sig != 0) {
     // Signals whose codes mean something of their own get one that says nothing else
@@ -233,6 +224,23 @@ void AsyncOwner::Send(int32_t reason) {
     info.f.poll.band = kBands[reason - abi::kPOLL_IN];
     info.f.poll.fd = fd;
   }
+  SendInfo(info);
+}
+
+void AsyncOwner::SendInfo(const abi::SigInfo& info) {
+  base::Ref<base::RefCounted> who;
+  Kernel* kernel;
+  int32_t type;
+  uint32_t uid, euid;
+  {
+    base::MutexLock l(mu_);
+    who = who_;
+    kernel = kernel_;
+    type = type_;
+    uid = uid_;
+    euid = euid_;
+  }
+  if (!who) return;
   auto tell = [&](auto&& send) {
     // The queue is full: the plain signal instead.
     if (!send(info).ok()) (void)send(KernelSigInfo(abi::kSIGIO));

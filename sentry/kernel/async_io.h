@@ -33,6 +33,9 @@ class AsyncOwner final : public FileOwner {
   base::Result<void> Listen(File& f, int32_t fd, bool on);
   void FileGone() override { Stop(); }
 
+  // send_sigurg(): O_ASYNC or not. No lock held.
+  void SendUrgent() { SendInfo(KernelSigInfo(abi::kSIGURG)); }
+
   // Own thread: sends what t's calls have raised.
   static void Deliver(Task& t);
 
@@ -49,6 +52,8 @@ class AsyncOwner final : public FileOwner {
   };
   void Stop();
   void Send(int32_t reason);
+  // To the owner, as far as it may be signalled.
+  void SendInfo(const abi::SigInfo& info);
   // sigio_perm().
   static bool MaySignal(uint32_t uid, uint32_t euid, Task& to);
 

@@ -49,6 +49,13 @@ class ByteQueue {
     size_ -= n;
     if (size_ == 0) head_ = 0;
   }
+  // Of an empty queue: gives memory back if it is much.
+  void Shrink() {
+    constexpr size_t kKeep = 256 << 10;
+    if (cap_ <= kKeep) return;
+    data_.reset();
+    cap_ = head_ = 0;
+  }
 
  private:
   void Grow(size_t need) {

@@ -22,6 +22,9 @@ base::Result<uint32_t> Give(std::span<uint8_t> out, const T& v) {
   return n;
 }
 
+constexpr uint64_t kStampBit = uint64_t{1} << abi::kSO_TIMESTAMP;
+constexpr uint64_t kStampNsBit = uint64_t{1} << abi::kSO_TIMESTAMPNS;
+
 // The bit of an option that is on or off and means nothing else here; 0: not one of those.
 uint64_t FlagBit(int32_t name) {
   switch (name) {
@@ -31,11 +34,15 @@ uint64_t FlagBit(int32_t name) {
     case abi::kSO_BROADCAST:
     case abi::kSO_OOBINLINE:
     case abi::kSO_DONTROUTE:
-    case abi::kSO_TIMESTAMP:
-    case abi::kSO_TIMESTAMPNS:
     case abi::kSO_RXQ_OVFL:
     case abi::kSO_NO_CHECK:
       return uint64_t{1} << name;
+    case abi::kSO_TIMESTAMP:
+    case abi::kSO_TIMESTAMP_NEW:
+      return kStampBit;
+    case abi::kSO_TIMESTAMPNS:
+    case abi::kSO_TIMESTAMPNS_NEW:
+      return kStampNsBit;
     default:
       return 0;
   }
@@ -68,12 +75,35 @@ int64_t Socket::WaitDeadline(bool write) {
 
 base::Result<uint64_t> Socket::Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) {
   RecvArgs args;
+  if (nonblocking()) args.flags = abi::kMSG_DONTWAIT;
   return Receive(Task::Current(), dst, args);
 }
 
 base::Result<uint64_t> Socket::Write(IoBuffer& src, uint64_t* offset, uint32_t rwf) {
   SendArgs args;
   return Send(Task::Current(), src, args);
+}
+
+bool Socket::flag(int32_t name) const {
+  return (flags_on_.load(std::memory_order_relaxed) & FlagBit(name)) != 0;
+}
+
+void Socket::InheritOptions(const Socket& from) {
+  flags_on_.store(from.flags_on_.load());
+  send_buffer_.store(from.send_buffer_.load());
+  receive_buffer_.store(from.receive_buffer_.load());
+  linger_on_.store(from.linger_on_.load());
+  linger_.store(from.linger_.load());
+  mark_.store(from.mark_.load());
+  receive_low_.store(from.receive_low_.load());
+  priority_.store(from.priority_.load());
+  receive_timeout_.store(from.receive_timeout_.load());
+  send_timeout_.store(from.send_timeout_.load());
+}
+
+base::Result<uint64_t> Socket::Ioctl(Task& task, uint32_t cmd, UserAddr arg) {
+  return interface_ioctl != nullptr ? interface_ioctl(task, cmd, arg)
+                                    : base::Result<uint64_t>(abi::Errno::kENOTTY);
 }
 
 std::string Socket::description() { return "socket:[" + std::to_string(inode()->ino()) + "]"; }
@@ -86,11 +116,11 @@ base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
   memcpy(&v, value.data(), sizeof v);
   const bool admin = task.creds().Has(abi::kCAP_NET_ADMIN);
   if (uint64_t bit = FlagBit(name); bit != 0) {
-    if (v != 0) {
-      flags_on_.fetch_or(bit);
-    } else {
-      flags_on_.fetch_and(~bit);
-    }
+    // sock_set_timestamp(): one form at a time.
+    const uint64_t off = bit == kStampBit || bit == kStampNsBit ? kStampBit | kStampNsBit : bit;
+    flags_on_.fetch_and(~off);
+    if (v != 0) flags_on_.fetch_or(bit);
+    OnFlag(name);
     return {};
   }
   switch (name) {
@@ -128,6 +158,7 @@ base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
       return {};
     case abi::kSO_RCVLOWAT:
       receive_low_.store(v < 0 ? INT32_MAX : std::max(v, 1));
+      OnFlag(name);
       return {};
     case abi::kSO_LINGER: {
       abi::Linger l;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/file.h"
 #include "syscalls/abi/socket.h"
@@ -23,9 +24,25 @@ struct SockAddr {
   }
 };
 
+// A control message of a level of its own (IP_PKTINFO and the like).
+struct ControlMessage {
+  int32_t level = 0, type = 0;
+  absl::InlinedVector<uint8_t, 32> data;
+  // A message with the bytes of v.
+  template <typename T>
+  static ControlMessage Of(int32_t level, int32_t type, const T& v) {
+    ControlMessage m{level, type, {}};
+    m.data.resize(sizeof v);
+    memcpy(m.data.data(), &v, sizeof v);
+    return m;
+  }
+};
+
 // What travels beside a message (struct scm_cookie).
 struct Ancillary {
   std::vector<base::Ref<File>> files;
+  std::vector<ControlMessage> controls;
+  int64_t stamp = 0;  // when a message came, CLOCK_REALTIME in ns; 0: not known
   bool has_creds = false;
   abi::Ucred creds{};  // ids are sandbox-global, pid as the sender's namespace has it
 };
@@ -84,6 +101,14 @@ class Socket : public File {
   // Deadlines of SO_RCVTIMEO and SO_SNDTIMEO for a wait that starts now.
   int64_t WaitDeadline(bool write) override;
   bool pass_creds() const { return pass_creds_.load(std::memory_order_relaxed); }
+  // An option of SOL_SOCKET that is on or off (SO_REUSEADDR and its like).
+  bool flag(int32_t name) const;
+
+  // ioctl requests about network interfaces, which all sockets answer (netdevice(7)); installed by
+  // boot. ENOTTY: not one of them.
+  static inline base::Result<uint64_t> (*interface_ioctl)(Task& task, uint32_t cmd,
+                                                          UserAddr arg) = nullptr;
+  base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
 
   bool seekable() const override { return false; }
   base::Result<uint64_t> Read(IoBuffer& dst, uint64_t* offset, uint32_t rwf) override;
@@ -105,8 +130,13 @@ class Socket : public File {
   virtual bool listening() { return false; }
   virtual void OnBufferSize(bool send, uint32_t bytes) {}
   virtual void OnPassCreds(bool on) {}
+  // A flag or SO_RCVLOWAT changed.
+  virtual void OnFlag(int32_t name) {}
+  // accept(2): what a new socket has from the one that listened.
+  void InheritOptions(const Socket& from);
 
   std::atomic<uint32_t> send_buffer_{212992}, receive_buffer_{212992};
+  std::atomic<int32_t> linger_on_{0}, linger_{0}, mark_{0}, receive_low_{1};
 
  private:
   const int32_t family_, type_, protocol_;
@@ -114,7 +144,7 @@ class Socket : public File {
   std::atomic<int64_t> receive_timeout_{0}, send_timeout_{0};  // ns; 0: none
   // SO_REUSEADDR and other flags that are only remembered, bit by option number.
   std::atomic<uint64_t> flags_on_{0};
-  std::atomic<int32_t> priority_{0}, linger_on_{0}, linger_{0}, mark_{0}, receive_low_{1};
+  std::atomic<int32_t> priority_{0};
 };
 
 struct SocketFamily {

@@ -307,12 +307,47 @@ inline constexpr int32_t kIP_MTU = 14;
 inline constexpr int32_t kIP_FREEBIND = 15;
 inline constexpr int32_t kIP_TRANSPARENT = 19;
 inline constexpr int32_t kIP_RECVORIGDSTADDR = 20;
+inline constexpr int32_t kIP_MINTTL = 21;
+inline constexpr int32_t kIP_CHECKSUM = 23;
+inline constexpr int32_t kIP_RECVERR_RFC4884 = 26;
 inline constexpr int32_t kIP_BIND_ADDRESS_NO_PORT = 24;
 inline constexpr int32_t kIP_MULTICAST_IF = 32;
 inline constexpr int32_t kIP_MULTICAST_TTL = 33;
 inline constexpr int32_t kIP_MULTICAST_LOOP = 34;
 inline constexpr int32_t kIP_ADD_MEMBERSHIP = 35;
 inline constexpr int32_t kIP_DROP_MEMBERSHIP = 36;
+inline constexpr int32_t kIP_ADD_SOURCE_MEMBERSHIP = 39;
+inline constexpr int32_t kIP_DROP_SOURCE_MEMBERSHIP = 40;
+inline constexpr int32_t kMCAST_JOIN_GROUP = 42;
+inline constexpr int32_t kMCAST_LEAVE_GROUP = 45;
+inline constexpr int32_t kIP_MULTICAST_ALL = 49;
+inline constexpr int32_t kIP_UNICAST_IF = 50;
+inline constexpr int32_t kSO_ORIGINAL_DST = 80;
+inline constexpr int32_t kIPV6_FLOWINFO = 11;
+inline constexpr int32_t kIPV6_ADD_MEMBERSHIP = 20;
+inline constexpr int32_t kIPV6_DROP_MEMBERSHIP = 21;
+inline constexpr int32_t kIPV6_MULTICAST_ALL = 29;
+inline constexpr int32_t kIPV6_RECVERR_RFC4884 = 31;
+inline constexpr int32_t kIPV6_FLOWINFO_SEND = 33;
+inline constexpr int32_t kIPV6_HOPLIMIT = 52;
+inline constexpr int32_t kIPV6_RECVHOPOPTS = 53;
+inline constexpr int32_t kIPV6_RECVRTHDR = 56;
+inline constexpr int32_t kIPV6_RECVDSTOPTS = 58;
+inline constexpr int32_t kIPV6_RECVPATHMTU = 60;
+inline constexpr int32_t kIPV6_DONTFRAG = 62;
+inline constexpr int32_t kIPV6_AUTOFLOWLABEL = 70;
+inline constexpr int32_t kIPV6_ADDR_PREFERENCES = 72;
+inline constexpr int32_t kIPV6_MINHOPCOUNT = 73;
+inline constexpr int32_t kIPV6_RECVORIGDSTADDR = 74;
+inline constexpr int32_t kIPV6_TRANSPARENT = 75;
+inline constexpr int32_t kIPV6_UNICAST_IF = 76;
+inline constexpr int32_t kIPV6_FREEBIND = 78;
+inline constexpr int32_t kSOL_UDP = 17;
+inline constexpr int32_t kUDP_CORK = 1;
+inline constexpr int32_t kUDP_NO_CHECK6_TX = 101;
+inline constexpr int32_t kUDP_NO_CHECK6_RX = 102;
+inline constexpr int32_t kUDP_SEGMENT = 103;
+inline constexpr int32_t kUDP_GRO = 104;
 inline constexpr int32_t kIPV6_V6ONLY = 26;
 inline constexpr int32_t kIPV6_UNICAST_HOPS = 16;
 inline constexpr int32_t kIPV6_MULTICAST_IF = 17;
@@ -344,11 +379,65 @@ inline constexpr int32_t kTCP_FASTOPEN = 23;
 inline constexpr int32_t kTCP_INQ = 36;
 inline constexpr int32_t kTCP_NOTSENT_LOWAT = 25;
 inline constexpr int32_t kTCP_ULP = 31;
+inline constexpr int32_t kTCP_MD5SIG = 14;
+inline constexpr int32_t kTCP_THIN_LINEAR_TIMEOUTS = 16;
+inline constexpr int32_t kTCP_THIN_DUPACK = 17;
+inline constexpr int32_t kTCP_REPAIR = 19;
+inline constexpr int32_t kTCP_TIMESTAMP = 24;
+inline constexpr int32_t kTCP_CC_INFO = 26;
+inline constexpr int32_t kTCP_SAVE_SYN = 27;
+inline constexpr int32_t kTCP_SAVED_SYN = 28;
+inline constexpr int32_t kTCP_FASTOPEN_CONNECT = 30;
+inline constexpr int32_t kTCP_FASTOPEN_NO_COOKIE = 34;
+inline constexpr int32_t kTCP_TX_DELAY = 37;
 inline constexpr uint32_t kINADDR_ANY = 0;
 inline constexpr uint32_t kINADDR_LOOPBACK = 0x7f000001;
 struct IpMreqn {
   uint32_t multiaddr, address;
   int32_t ifindex;
+};
+struct IpMreqSource {
+  uint32_t multiaddr, interface, sourceaddr;
+};
+struct Ipv6Mreq {
+  In6Addr multiaddr;
+  int32_t ifindex;
+};
+struct GroupReq {
+  uint32_t interface, pad;
+  SockaddrStorage group;
+};
+// Control messages IP_PKTINFO and IPV6_PKTINFO.
+struct InPktinfo {
+  int32_t ifindex;
+  uint32_t spec_dst, addr;
+};
+struct In6Pktinfo {
+  In6Addr addr;
+  uint32_t ifindex;
+};
+// IP_RECVERR, IPV6_RECVERR: the offender's address follows.
+struct SockExtendedErr {
+  uint32_t err;
+  uint8_t origin, type, code, pad;
+  uint32_t info, data;
+};
+inline constexpr uint8_t kSO_EE_ORIGIN_LOCAL = 1;
+inline constexpr uint8_t kSO_EE_ORIGIN_ICMP = 2;
+inline constexpr uint8_t kSO_EE_ORIGIN_ICMP6 = 3;
+struct TcpInfo {
+  uint8_t state, ca_state, retransmits, probes, backoff, options, wscale, flags;
+  uint32_t rto, ato, snd_mss, rcv_mss;
+  uint32_t unacked, sacked, lost, retrans, fackets;
+  uint32_t last_data_sent, last_ack_sent, last_data_recv, last_ack_recv;
+  uint32_t pmtu, rcv_ssthresh, rtt, rttvar, snd_ssthresh, snd_cwnd, advmss, reordering;
+  uint32_t rcv_rtt, rcv_space, total_retrans;
+  uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+  uint32_t segs_out, segs_in, notsent_bytes, min_rtt, data_segs_in, data_segs_out;
+  uint64_t delivery_rate, busy_time, rwnd_limited, sndbuf_limited;
+  uint32_t delivered, delivered_ce;
+  uint64_t bytes_sent, bytes_retrans;
+  uint32_t dsack_dups, reord_seen, rcv_ooopack, snd_wnd;
 };
 
 // Interfaces (netdevice(7)).

@@ -6,6 +6,7 @@
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/epoll.h"
 #include "syscalls/abi/socket.h"
+#include "syscalls/abi/time.h"
 #include "syscalls/linux/ipc_util.h"
 #include "syscalls/linux/socket_util.h"
 #include "syscalls/linux/sys.h"
@@ -36,7 +37,10 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
     const uint8_t* data = &bytes[at + sizeof h];
     uint64_t n = h.len - sizeof h;
     at += abi::CmsgAlign(h.len);
-    if (h.level != abi::kSOL_SOCKET) continue;
+    if (h.level != abi::kSOL_SOCKET) {
+      out->controls.push_back({h.level, h.type, {data, data + n}});
+      continue;
+    }
     switch (h.type) {
       case abi::kSCM_RIGHTS: {
         if (s.family() != abi::kAF_UNIX) return abi::Errno::kEINVAL;
@@ -67,6 +71,17 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
         out->creds = {c.pid, uid, gid};
         break;
       }
+      case abi::kSO_MARK:
+      case abi::kSO_TIMESTAMPING:
+      case abi::kSO_TXTIME:
+        // __sock_cmsg_send(): of no consequence here.
+        if (s.family() == abi::kAF_UNIX || n != (h.type == abi::kSO_TXTIME ? 8 : 4)) {
+          return abi::Errno::kEINVAL;
+        }
+        if (h.type == abi::kSO_MARK && !task.creds().Has(abi::kCAP_NET_ADMIN)) {
+          return abi::Errno::kEPERM;
+        }
+        break;
       default:
         return abi::Errno::kEINVAL;
     }
@@ -106,7 +121,10 @@ SyscallResult SendAll(Task& task, Socket& s, IoBuffer& src, Socket::SendArgs& ar
 }
 
 base::Result<uint64_t> ReceiveSome(Task& task, Socket& s, IoBuffer& dst, Socket::RecvArgs& args) {
-  const bool nonblock = s.nonblocking() || (args.flags & abi::kMSG_DONTWAIT) != 0;
+  // Urgent data and the error queue are never waited for.
+  constexpr uint32_t kNoWait = abi::kMSG_DONTWAIT | abi::kMSG_OOB | abi::kMSG_ERRQUEUE;
+  const bool nonblock = s.nonblocking() || (args.flags & kNoWait) != 0;
+  if (nonblock) args.flags |= abi::kMSG_DONTWAIT;
   const int64_t deadline = nonblock ? 0 : s.WaitDeadline(false);
   auto op = [&] { return s.Receive(&task, dst, args); };
   base::Result<uint64_t> r = task.BlockOn(s, abi::kEPOLLIN, nonblock, op, deadline);
@@ -167,7 +185,7 @@ class ControlWriter {
   bool truncated() const { return truncated_; }
 
   // put_cmsg(): cut if it does not fit.
-  base::Result<void> Put(int32_t type, const void* data, uint64_t n) {
+  base::Result<void> Put(int32_t level, int32_t type, const void* data, uint64_t n) {
     if (room_ - used_ < sizeof(abi::Cmsghdr)) {
       truncated_ = true;
       return {};
@@ -177,7 +195,7 @@ class ControlWriter {
       truncated_ = true;
       len = room_ - used_;
     }
-    abi::Cmsghdr h{len, abi::kSOL_SOCKET, type};
+    abi::Cmsghdr h{len, level, type};
     TRY(task_.mm().CopyOut(at_ + used_, &h, sizeof h));
     TRY(task_.mm().CopyOut(at_ + used_ + sizeof h, data, len - sizeof h));
     used_ += std::min(abi::CmsgAlign(len), room_ - used_);
@@ -209,7 +227,17 @@ base::Result<void> DeliverControl(Task& task, Socket& s, Ancillary& a, bool cloe
       if (c.uid == UINT32_MAX) c.uid = sentry::kOverflowId;
       if (c.gid == UINT32_MAX) c.gid = sentry::kOverflowId;
     }
-    TRY(out.Put(abi::kSCM_CREDENTIALS, &c, sizeof c));
+    TRY(out.Put(abi::kSOL_SOCKET, abi::kSCM_CREDENTIALS, &c, sizeof c));
+  }
+  if (a.stamp != 0 && s.flag(abi::kSO_TIMESTAMP)) {
+    abi::Timeval tv{a.stamp / abi::kNsPerSec, a.stamp % abi::kNsPerSec / 1000};
+    TRY(out.Put(abi::kSOL_SOCKET, abi::kSCM_TIMESTAMP, &tv, sizeof tv));
+  } else if (a.stamp != 0 && s.flag(abi::kSO_TIMESTAMPNS)) {
+    abi::Timespec ts{a.stamp / abi::kNsPerSec, a.stamp % abi::kNsPerSec};
+    TRY(out.Put(abi::kSOL_SOCKET, abi::kSCM_TIMESTAMPNS, &ts, sizeof ts));
+  }
+  for (const sentry::ControlMessage& m : a.controls) {
+    TRY(out.Put(m.level, m.type, m.data.data(), m.data.size()));
   }
   if (a.files.empty()) return {};
   // scm_detach_fds(): as many as fit in the buffer and in the table; the rest is closed.
@@ -222,7 +250,7 @@ base::Result<void> DeliverControl(Task& task, Socket& s, Ancillary& a, bool cloe
   }
   if (fds.size() < a.files.size()) out.set_truncated();
   if (fds.empty()) return {};
-  return out.Put(abi::kSCM_RIGHTS, fds.data(), fds.size() * sizeof(int32_t));
+  return out.Put(abi::kSOL_SOCKET, abi::kSCM_RIGHTS, fds.data(), fds.size() * sizeof(int32_t));
 }
 
 SyscallResult ReceiveOne(Task& task, Socket& s, UserAddr msg, uint32_t flags) {

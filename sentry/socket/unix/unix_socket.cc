@@ -427,7 +427,7 @@ base::Result<uint64_t> UnixSocket::Ioctl(Task& task, uint32_t cmd, UserAddr arg)
       v = static_cast<int32_t>(end_->in_flight_.load());
       break;
     default:
-      return abi::Errno::kENOTTY;
+      return Socket::Ioctl(task, cmd, arg);
   }
   TRY(UserOut<int32_t>{arg}.Store(task.mm(), v));
   return uint64_t{0};

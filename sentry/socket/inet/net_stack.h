@@ -1,0 +1,85 @@
+// NetStack: what a network namespace consists of: interfaces and routes, the ports of its
+// protocols, its settings (net.ipv4.*), its counters.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "sentry/kernel/process.h"
+#include "sentry/socket/inet/outside.h"
+#include "sentry/socket/inet/ports.h"
+#include "syscalls/abi/socket.h"
+
+namespace sentry {
+
+class InetSocket;
+
+constexpr int32_t kLoopbackIndex = 1;
+constexpr uint32_t kLoopbackMtu = 65536;
+
+// What /proc/net/snmp and the like count.
+struct NetCounters {
+  std::atomic<uint64_t> tcp_active{0}, tcp_passive{0}, tcp_failed{0}, tcp_reset{0};
+  std::atomic<uint64_t> udp_in{0}, udp_out{0}, udp_no_port{0}, udp_overflow{0};
+  std::atomic<uint64_t> lo_bytes{0}, lo_packets{0};
+};
+
+class NetStack : public base::RefCounted {
+ public:
+  // Of a namespace, made at first use.
+  static base::Ref<NetStack> Of(NetNamespace& ns);
+  static base::Ref<NetStack> Of(const Task& task);
+  explicit NetStack(base::Ref<UserNamespace> owner)
+      : tcp(true), udp(false), ping(false), owner_(std::move(owner)) {}
+  const base::Ref<UserNamespace>& owner() const { return owner_; }
+
+  // Interfaces (lo first) and the routes of the main table. Up only, if lo is.
+  std::vector<NetInterface> Interfaces();
+  std::vector<NetRoute> Routes();
+  // 0: no such interface.
+  int32_t InterfaceIndex(std::string_view name);
+  bool loopback_up() const { return loopback_up_.load(std::memory_order_relaxed); }
+  void set_loopback_up(bool up) { loopback_up_.store(up, std::memory_order_relaxed); }
+
+  enum class Place {
+    kNowhere,  // no route
+    kHere,     // an address of this namespace
+    kOutside,
+  };
+  Place Locate(const IpAddress& to);
+  // An address that sockets may bind to (beside wildcard, multicast and broadcast).
+  bool IsOwn(const IpAddress& a);
+  // Where a connection to a place in here comes from (fib_prefsrc).
+  static IpAddress SourceFor(const IpAddress& to);
+
+  void SetOutside(base::Ref<NetOutside> outside);
+  base::Ref<NetOutside> outside();
+  // The outside takes what nobody inside listens for on loopback addresses.
+  bool outside_loopback();
+
+  PortTable tcp, udp, ping;
+  PortTable& ports(int32_t protocol) {
+    return protocol == abi::kIPPROTO_TCP ? tcp : protocol == abi::kIPPROTO_UDP ? udp : ping;
+  }
+
+  // All inet sockets, for /proc/net and sock_diag(7).
+  void Add(InetSocket* s);
+  void Remove(InetSocket* s);
+  std::vector<base::Ref<InetSocket>> Sockets();
+
+  // Settings.
+  std::atomic<uint32_t> somaxconn{4096}, unprivileged_port_start{1024};
+  std::atomic<uint32_t> ping_group_low{1}, ping_group_high{0};
+  NetCounters counters;
+
+ private:
+  const base::Ref<UserNamespace> owner_;
+  std::atomic<bool> loopback_up_{false};
+  base::Mutex<base::LockClass::kLeaf> mu_;
+  base::Ref<NetOutside> outside_ GUARDED_BY(mu_);
+  base::Mutex<base::LockClass::kSocketTable> sockets_mu_;
+  absl::flat_hash_set<InetSocket*> sockets_ GUARDED_BY(sockets_mu_);
+};
+
+}  // namespace sentry

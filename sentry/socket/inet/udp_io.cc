@@ -1,0 +1,416 @@
+// Sending and receiving datagrams (udp_sendmsg(), udp_recvmsg(), ping_v4_sendmsg(); control
+// messages as ip_cmsg_send(), ip_cmsg_recv_offset() and their IPv6 likes).
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "sentry/kernel/task.h"
+#include "sentry/socket/inet/udp_socket.h"
+#include "sentry/time/clock.h"
+#include "syscalls/abi/epoll.h"
+
+namespace sentry {
+
+namespace {
+constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
+constexpr uint8_t kIcmpEchoReply = 0, kIcmpEcho = 8, kIcmp6Echo = 128, kIcmp6EchoReply = 129;
+constexpr uint8_t kIcmpUnreachable = 3, kIcmpPort = 3, kIcmp6Unreachable = 1, kIcmp6Port = 4;
+constexpr uint32_t kIcmpHeader = 8;
+
+template <typename T>
+base::Result<T> Field(const ControlMessage& m) {
+  T v;
+  if (m.data.size() != sizeof v) return abi::Errno::kEINVAL;
+  memcpy(&v, m.data.data(), sizeof v);
+  return v;
+}
+
+// RFC 1071.
+uint16_t Checksum(const uint8_t* p, size_t n) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i + 1 < n; i += 2) sum += uint32_t{p[i]} << 8 | p[i + 1];
+  if (n % 2 != 0) sum += uint32_t{p[n - 1]} << 8;
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(~sum);
+}
+}  // namespace
+
+base::Result<void> UdpSocket::ReadControls(const SendArgs& args, Target* t) {
+  if (args.ancillary == nullptr) return {};
+  for (const ControlMessage& m : args.ancillary->controls) {
+    if (m.level == abi::kSOL_UDP && m.type == abi::kUDP_SEGMENT && !is_ping()) {
+      t->segment = TRY(Field<uint16_t>(m));
+    } else if (m.level == abi::kSOL_IP) {
+      switch (m.type) {
+        case abi::kIP_PKTINFO: {
+          const auto info = TRY(Field<abi::InPktinfo>(m));
+          if (info.spec_dst != 0) {
+            t->from.addr = IpAddress::V4(ntohl(info.spec_dst));
+            t->has_source = true;
+          }
+          break;
+        }
+        case abi::kIP_TTL: {
+          const int32_t v = TRY(Field<int32_t>(m));
+          if (v < 1 || v > 255) return abi::Errno::kEINVAL;
+          t->ttl = static_cast<uint8_t>(v);
+          break;
+        }
+        case abi::kIP_TOS: {
+          const int32_t v = m.data.size() == 1 ? m.data[0] : TRY(Field<int32_t>(m));
+          if (v < 0 || v > 255) return abi::Errno::kEINVAL;
+          t->tos = static_cast<uint8_t>(v);
+          break;
+        }
+        case abi::kIP_RETOPTS:
+          break;
+        default:
+          return abi::Errno::kEINVAL;
+      }
+    } else if (m.level == abi::kSOL_IPV6 && ipv6()) {
+      switch (m.type) {
+        case abi::kIPV6_PKTINFO: {
+          const auto info = TRY(Field<abi::In6Pktinfo>(m));
+          const IpAddress source = IpAddress::V6(info.addr);
+          if (source != IpAddress{}) {
+            t->from.addr = source;
+            t->has_source = true;
+          }
+          break;
+        }
+        case abi::kIPV6_HOPLIMIT:
+        case abi::kIPV6_TCLASS: {
+          const int32_t v = TRY(Field<int32_t>(m));
+          if (v < -1 || v > 255) return abi::Errno::kEINVAL;
+          if (v >= 0) (m.type == abi::kIPV6_TCLASS ? t->tos : t->ttl) = static_cast<uint8_t>(v);
+          break;
+        }
+        case abi::kIPV6_DONTFRAG:
+          break;
+        default:
+          return abi::Errno::kEINVAL;
+      }
+    }
+  }
+  return {};
+}
+
+base::Result<UdpSocket::Target> UdpSocket::FindTarget(const SendArgs& args) {
+  Target t;
+  Endpoint local;
+  if (args.to != nullptr) {
+    t.to = TRY(ParseRemote(*args.to));
+    if (t.to.port == 0 && !is_ping()) return abi::Errno::kEINVAL;
+  }
+  {
+    base::MutexLock lock(mu_);
+    if (args.to == nullptr) {
+      if (!connected_) return abi::Errno::kEDESTADDRREQ;
+      t.to = remote_;
+    }
+    local = claim_.local;
+  }
+  const bool v4 = t.to.addr.is_v4();
+  t.from = local;
+  if (wants_controls_.load(std::memory_order_relaxed)) {
+    const bool multicast = t.to.addr.is_multicast();
+    if (v4) {
+      t.tos = static_cast<uint8_t>(Option(abi::kSOL_IP, abi::kIP_TOS));
+      t.ttl = static_cast<uint8_t>(
+          Option(abi::kSOL_IP, multicast ? abi::kIP_MULTICAST_TTL : abi::kIP_TTL));
+    } else {
+      t.tos = static_cast<uint8_t>(Option(abi::kSOL_IPV6, abi::kIPV6_TCLASS));
+      t.ttl = static_cast<uint8_t>(
+          Option(abi::kSOL_IPV6, multicast ? abi::kIPV6_MULTICAST_HOPS : abi::kIPV6_UNICAST_HOPS));
+    }
+    t.segment = static_cast<uint32_t>(is_ping() ? 0 : Option(abi::kSOL_UDP, abi::kUDP_SEGMENT));
+  } else if (t.to.addr.is_multicast()) {
+    t.ttl = 1;
+  }
+  TRY(ReadControls(args, &t));
+  if (t.to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
+  if (t.from.addr.is_any()) {
+    t.from.addr = t.to.addr.is_multicast() || t.to.addr.is_broadcast()
+                      ? IpAddress::V4(abi::kINADDR_LOOPBACK)
+                      : NetStack::SourceFor(t.to.addr);
+    if (!v4 && t.to.addr.is_multicast()) {
+      t.from.addr = IpAddress{};
+      t.from.addr.b[15] = 1;
+    }
+  } else if (t.has_source && !stack_->IsOwn(t.from.addr)) {
+    return abi::Errno::kEINVAL;
+  }
+  if (t.from.addr.is_v4() != v4) return v4 ? abi::Errno::kENETUNREACH : abi::Errno::kEINVAL;
+  return t;
+}
+
+base::Result<uint64_t> UdpSocket::Send(Task* task, IoBuffer& src, SendArgs& args) {
+  const uint64_t len = src.remaining();
+  if (len > UINT16_MAX) return abi::Errno::kEMSGSIZE;
+  if (args.flags & abi::kMSG_OOB) return abi::Errno::kEOPNOTSUPP;
+  Target t = TRY(FindTarget(args));
+  {
+    base::MutexLock lock(mu_);
+    if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
+    if (no_send_) return abi::Errno::kEPIPE;
+  }
+  TRY(AutoBind());
+  Packet p;
+  const bool more = !is_ping() && ((args.flags & abi::kMSG_MORE) != 0 ||
+                                   (wants_controls_.load(std::memory_order_relaxed) &&
+                                    Option(abi::kSOL_UDP, abi::kUDP_CORK) != 0));
+  uint64_t total = len;
+  {
+    base::MutexLock lock(mu_);
+    t.from.port = claim_.local.port;
+    total += corked_.size();
+    if (total > (t.to.addr.is_v4() ? kMaxPayload4 : kMaxPayload6)) {
+      corked_.clear();
+      return abi::Errno::kEMSGSIZE;
+    }
+    p.data.reset(new uint8_t[std::max<uint64_t>(total, 1)]);
+    if (!corked_.empty()) memcpy(p.data.get(), corked_.data(), corked_.size());
+    if (src.CopyFrom(p.data.get() + corked_.size(), len) != len) return abi::Errno::kEFAULT;
+    corked_.clear();
+    if (more) {
+      corked_.assign(p.data.get(), p.data.get() + total);
+      return len;
+    }
+  }
+  p.len = static_cast<uint32_t>(total);
+  p.from = t.from;
+  p.to = t.to;
+  p.tos = t.tos;
+  p.ttl = t.ttl;
+  if (is_ping()) {
+    TRY(Echo(t, std::move(p)));
+    return len;
+  }
+  if (t.segment == 0 || t.segment >= total) {
+    TRY(Transmit(t, std::move(p)));
+    return len;
+  }
+  for (uint64_t at = 0; at < total; at += t.segment) {
+    Packet part;
+    part.len = static_cast<uint32_t>(std::min<uint64_t>(t.segment, total - at));
+    part.data.reset(new uint8_t[part.len]);
+    memcpy(part.data.get(), p.data.get() + at, part.len);
+    part.from = p.from;
+    part.to = p.to;
+    part.tos = p.tos;
+    part.ttl = p.ttl;
+    TRY(Transmit(t, std::move(part)));
+  }
+  return len;
+}
+
+base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
+  NetCounters& c = stack_->counters;
+  c.udp_out.fetch_add(1, std::memory_order_relaxed);
+  if (t.to.addr.is_multicast() || t.to.addr.is_broadcast()) {
+    // Without an outside only lo could carry it, and no route leads there by itself.
+    if (t.to.addr.is_broadcast() || multicast_interface() != kLoopbackIndex) {
+      if (stack_->Locate(t.to.addr) == NetStack::Place::kNowhere) {
+        return abi::Errno::kENETUNREACH;
+      }
+    }
+    for (const base::Ref<base::RefCounted>& r : ports().FindAll(t.to, t.from)) {
+      auto& s = static_cast<UdpSocket&>(*r);
+      if (t.to.addr.is_multicast() && !s.IsMember(t.to.addr)) continue;
+      Packet copy;
+      copy.data.reset(new uint8_t[std::max<uint32_t>(p.len, 1)]);
+      memcpy(copy.data.get(), p.data.get(), p.len);
+      copy.len = p.len;
+      copy.from = p.from;
+      copy.to = p.to;
+      copy.tos = p.tos;
+      copy.ttl = p.ttl;
+      s.Deliver(std::move(copy));
+    }
+    return {};
+  }
+  if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
+  const auto hash = static_cast<uint32_t>(absl::HashOf(t.from.addr, t.from.port));
+  base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash);
+  if (!found) {
+    c.udp_no_port.fetch_add(1, std::memory_order_relaxed);
+    PortUnreachable(t, std::move(p));
+    return {};
+  }
+  auto& to = static_cast<UdpSocket&>(*found);
+  (to.Deliver(std::move(p)) ? c.udp_in : c.udp_overflow).fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+// The host answers echo requests to its own addresses.
+base::Result<void> UdpSocket::Echo(const Target& t, Packet p) {
+  const bool v4 = t.to.addr.is_v4();
+  if (p.len < kIcmpHeader) return abi::Errno::kEINVAL;
+  uint8_t* h = p.data.get();
+  if (h[0] != (v4 ? kIcmpEcho : kIcmp6Echo) || h[1] != 0) return abi::Errno::kEINVAL;
+  if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
+  h[0] = v4 ? kIcmpEchoReply : kIcmp6EchoReply;
+  h[2] = h[3] = 0;
+  h[4] = static_cast<uint8_t>(t.from.port >> 8);
+  h[5] = static_cast<uint8_t>(t.from.port);
+  const uint16_t sum = Checksum(h, p.len);
+  h[2] = static_cast<uint8_t>(sum >> 8);
+  h[3] = static_cast<uint8_t>(sum);
+  p.from = Endpoint{t.to.addr, 0, t.to.scope_id};
+  p.to = t.from;
+  Deliver(std::move(p));
+  return {};
+}
+
+bool UdpSocket::Deliver(Packet p) {
+  if (flag(abi::kSO_TIMESTAMP) || flag(abi::kSO_TIMESTAMPNS)) p.stamp = HostClock().Realtime();
+  base::MutexLock lock(mu_);
+  if (cost_ + p.cost() > receive_buffer_.load(std::memory_order_relaxed) && !packets_.empty()) {
+    drops_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  cost_ += p.cost();
+  packets_.push_back(std::move(p));
+  queue_.Wake(kReadable);
+  return true;
+}
+
+// __udp4_lib_err(): a connected socket hears of it; others only if they ask for errors.
+void UdpSocket::PortUnreachable(const Target& t, Packet p) {
+  const bool v4 = t.to.addr.is_v4();
+  const bool wants =
+      wants_controls_.load(std::memory_order_relaxed) &&
+      Option(v4 ? abi::kSOL_IP : abi::kSOL_IPV6, v4 ? abi::kIP_RECVERR : abi::kIPV6_RECVERR) != 0;
+  base::MutexLock lock(mu_);
+  if (!wants && !connected_) return;
+  if (wants && errors_.size() < kMaxErrors) {
+    ErrorEntry e;
+    e.packet = std::move(p);
+    e.error.err = static_cast<uint32_t>(abi::Errno::kECONNREFUSED);
+    e.error.origin = v4 ? abi::kSO_EE_ORIGIN_ICMP : abi::kSO_EE_ORIGIN_ICMP6;
+    e.error.type = v4 ? kIcmpUnreachable : kIcmp6Unreachable;
+    e.error.code = v4 ? kIcmpPort : kIcmp6Port;
+    errors_.push_back(std::move(e));
+  }
+  error_ = static_cast<int32_t>(abi::Errno::kECONNREFUSED);
+  queue_.Wake(abi::kEPOLLERR | kReadable);
+}
+
+void UdpSocket::AddControls(const Packet& p, std::vector<ControlMessage>* out) {
+  const bool v4 = p.to.addr.is_v4();
+  if (flag(abi::kSO_RXQ_OVFL)) {
+    out->push_back(ControlMessage::Of(abi::kSOL_SOCKET, abi::kSO_RXQ_OVFL,
+                                      drops_.load(std::memory_order_relaxed)));
+  }
+  if (!wants_controls_.load(std::memory_order_relaxed)) return;
+  if (v4) {
+    if (Option(abi::kSOL_IP, abi::kIP_PKTINFO) != 0) {
+      const uint32_t addr = htonl(p.to.addr.v4());
+      const uint32_t spec = p.to.addr.is_multicast() ? htonl(p.from.addr.v4()) : addr;
+      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_PKTINFO,
+                                        abi::InPktinfo{p.interface, spec, addr}));
+    }
+    if (Option(abi::kSOL_IP, abi::kIP_RECVTTL) != 0) {
+      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_TTL, int32_t{p.ttl}));
+    }
+    if (Option(abi::kSOL_IP, abi::kIP_RECVTOS) != 0) {
+      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_TOS, p.tos));
+    }
+    if (Option(abi::kSOL_IP, abi::kIP_RECVORIGDSTADDR) != 0) {
+      out->push_back(ControlMessage::Of(
+          abi::kSOL_IP, abi::kIP_RECVORIGDSTADDR,
+          abi::SockaddrIn{abi::kAF_INET, htons(p.to.port), htonl(p.to.addr.v4()), {}}));
+    }
+  }
+  if (!ipv6()) return;
+  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVPKTINFO) != 0) {
+    out->push_back(
+        ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_PKTINFO,
+                           abi::In6Pktinfo{p.to.addr.v6(), static_cast<uint32_t>(p.interface)}));
+  }
+  if (v4) return;
+  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVHOPLIMIT) != 0) {
+    out->push_back(ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_HOPLIMIT, int32_t{p.ttl}));
+  }
+  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVTCLASS) != 0) {
+    out->push_back(ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_TCLASS, int32_t{p.tos}));
+  }
+}
+
+// ip_recv_error(), ipv6_recv_error().
+base::Result<uint64_t> UdpSocket::ReceiveError(IoBuffer& dst, RecvArgs& args) {
+  ErrorEntry e;
+  {
+    base::MutexLock lock(mu_);
+    if (errors_.empty()) return abi::Errno::kEAGAIN;
+    e = std::move(errors_.front());
+    errors_.pop_front();
+    // sock_dequeue_err_skb(): the next error is what is pending now.
+    error_ = errors_.empty() ? 0 : static_cast<int32_t>(errors_.front().error.err);
+  }
+  const bool v4 = e.packet.to.addr.is_v4();
+  args.msg_flags |= abi::kMSG_ERRQUEUE;
+  if (e.packet.len > dst.remaining()) args.msg_flags |= abi::kMSG_TRUNC;
+  const uint64_t n = std::min<uint64_t>(e.packet.len, dst.remaining());
+  if (dst.CopyTo(e.packet.data.get(), n) != n) return abi::Errno::kEFAULT;
+  args.full_length = e.packet.len;
+  args.from = Name(e.packet.to);
+  if (v4 && !ipv6()) {
+    struct {
+      abi::SockExtendedErr error;
+      abi::SockaddrIn offender;
+    } m{e.error, {abi::kAF_INET, 0, htonl(e.packet.to.addr.v4()), {}}};
+    args.ancillary.controls.push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_RECVERR, m));
+  } else {
+    struct {
+      abi::SockExtendedErr error;
+      abi::SockaddrIn6 offender;
+    } m{e.error, {abi::kAF_INET6, 0, 0, e.packet.to.addr.v6(), 0}};
+    args.ancillary.controls.push_back(ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_RECVERR, m));
+  }
+  return n;
+}
+
+base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
+  if (args.flags & abi::kMSG_ERRQUEUE) return ReceiveError(dst, args);
+  if (args.flags & abi::kMSG_OOB) {
+    return is_ping() ? abi::Errno::kEOPNOTSUPP : abi::Errno::kEAGAIN;
+  }
+  const bool peek = (args.flags & abi::kMSG_PEEK) != 0;
+  Packet taken;
+  const Packet* p;
+  base::MutexLock lock(mu_);
+  if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
+  // __skb_try_recv_from_queue().
+  uint64_t skip = peek && peek_offset_ > 0 ? static_cast<uint64_t>(peek_offset_) : 0;
+  size_t index = 0;
+  while (index < packets_.size() && skip != 0 && skip >= packets_[index].len) {
+    skip -= packets_[index++].len;
+  }
+  if (index == packets_.size()) {
+    if (no_receive_ && packets_.empty()) return uint64_t{0};
+    return abi::Errno::kEAGAIN;
+  }
+  p = &packets_[index];
+  if (!peek) {
+    taken = std::move(packets_.front());
+    packets_.pop_front();
+    cost_ -= taken.cost();
+    p = &taken;
+    if (peek_offset_ > 0) {
+      peek_offset_ = std::max<int32_t>(peek_offset_ - static_cast<int32_t>(taken.len), 0);
+    }
+  }
+  const uint64_t len = p->len - skip;
+  const uint64_t n = std::min<uint64_t>(len, dst.remaining());
+  if (len > n) args.msg_flags |= abi::kMSG_TRUNC;
+  if (dst.CopyTo(p->data.get() + skip, n) != n) return abi::Errno::kEFAULT;
+  if (peek && peek_offset_ >= 0) peek_offset_ += static_cast<int32_t>(n);
+  args.full_length = len;
+  args.from = Name(p->from);
+  args.ancillary.stamp = p->stamp;
+  AddControls(*p, &args.ancillary.controls);
+  return n;
+}
+
+}  // namespace sentry

@@ -1,0 +1,203 @@
+#include "sentry/socket/inet/udp_socket.h"
+
+#include <arpa/inet.h>
+
+#include "sentry/kernel/task.h"
+#include "syscalls/abi/epoll.h"
+
+namespace sentry {
+
+namespace {
+constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
+constexpr uint32_t kWritable = abi::kEPOLLOUT | abi::kEPOLLWRNORM | abi::kEPOLLWRBAND;
+}  // namespace
+
+UdpSocket::UdpSocket(base::Ref<NetStack> stack, int32_t family, int32_t protocol, uint32_t flags)
+    : InetSocket(std::move(stack), family, abi::kSOCK_DGRAM, protocol, flags) {
+  base::MutexLock lock(mu_);
+  claim_.local = Unbound();
+}
+
+UdpSocket::~UdpSocket() {
+  uint16_t port;
+  {
+    base::MutexLock lock(mu_);
+    port = claimed_ ? claim_.local.port : 0;
+  }
+  if (port != 0) ports().Release(this, port, nullptr);
+}
+
+bool UdpSocket::bound() {
+  base::MutexLock lock(mu_);
+  return claimed_;
+}
+
+bool UdpSocket::connected() {
+  base::MutexLock lock(mu_);
+  return connected_;
+}
+
+int32_t UdpSocket::TakeError() {
+  base::MutexLock lock(mu_);
+  return std::exchange(error_, 0);
+}
+
+base::Result<void> UdpSocket::Bind(Task& task, const SockAddr& addr) {
+  const Endpoint local = TRY(ParseLocal(task, addr));
+  PortClaim claim = Claim(local);
+  TRY(ports().Bind(this, &claim));
+  base::MutexLock lock(mu_);
+  claim_ = claim;
+  bound_ = local;
+  claimed_ = true;
+  return {};
+}
+
+base::Result<void> UdpSocket::AutoBind() {
+  {
+    base::MutexLock lock(mu_);
+    if (claimed_) return {};
+  }
+  PortClaim claim = Claim(Unbound());
+  if (!ports().Bind(this, &claim).ok()) return abi::Errno::kEAGAIN;
+  base::MutexLock lock(mu_);
+  claim_ = claim;
+  bound_ = Unbound();
+  claimed_ = true;
+  return {};
+}
+
+// __udp_disconnect().
+void UdpSocket::Disconnect() {
+  PortClaim claim;
+  bool keep;
+  {
+    base::MutexLock lock(mu_);
+    connected_ = false;
+    remote_ = Endpoint{};
+    if (!claimed_) return;
+    keep = bound_.port != 0;
+    const uint16_t port = claim_.local.port;
+    claim_.local = bound_.addr == IpAddress{} && !ipv6() ? Unbound() : bound_;
+    claim_.local.port = port;
+    claim = claim_;
+    if (!keep) claimed_ = false;
+  }
+  if (keep) {
+    ports().Rebind(this, Claim(claim.local), nullptr);
+    return;
+  }
+  ports().Release(this, claim.local.port, nullptr);
+  base::MutexLock lock(mu_);
+  claim_.local.port = 0;
+}
+
+// __ip4_datagram_connect().
+base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
+  if (addr.len < sizeof(uint16_t)) return abi::Errno::kEINVAL;
+  if (addr.family() == abi::kAF_UNSPEC) {
+    Disconnect();
+    return {};
+  }
+  const Endpoint to = TRY(ParseRemote(addr));
+  if (to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
+  if (!to.addr.is_multicast() && !to.addr.is_broadcast() &&
+      stack_->Locate(to.addr) != NetStack::Place::kHere) {
+    return abi::Errno::kENETUNREACH;
+  }
+  TRY(AutoBind());
+  PortClaim claim;
+  {
+    base::MutexLock lock(mu_);
+    if (claim_.local.addr.is_any() && !to.addr.is_multicast() && !to.addr.is_broadcast()) {
+      claim_.local.addr = NetStack::SourceFor(to.addr);
+    }
+    claim = Claim(claim_.local);
+    claim_ = claim;
+    connected_ = true;
+    remote_ = to;
+    queue_.Wake(kWritable);
+  }
+  ports().Rebind(this, claim, &to);
+  return {};
+}
+
+base::Result<void> UdpSocket::Shutdown(int32_t how) {
+  if (how < abi::kSHUT_RD || how > abi::kSHUT_RDWR) return abi::Errno::kEINVAL;
+  base::MutexLock lock(mu_);
+  no_receive_ |= how != abi::kSHUT_WR;
+  no_send_ |= how != abi::kSHUT_RD;
+  queue_.Wake(kReadable | kWritable | abi::kEPOLLRDHUP | abi::kEPOLLHUP);
+  return connected_ ? base::Result<void>() : abi::Errno::kENOTCONN;
+}
+
+base::Result<SockAddr> UdpSocket::LocalName() {
+  base::MutexLock lock(mu_);
+  return Name(claim_.local);
+}
+
+base::Result<SockAddr> UdpSocket::PeerName() {
+  base::MutexLock lock(mu_);
+  if (!connected_) return abi::Errno::kENOTCONN;
+  return Name(remote_);
+}
+
+InetSocket::Row UdpSocket::Show() {
+  base::MutexLock lock(mu_);
+  Row r;
+  r.local = claim_.local;
+  r.remote = connected_ ? remote_ : Unbound();
+  r.state = connected_ ? TcpState::kEstablished : TcpState::kClose;
+  r.receive_queue = static_cast<uint32_t>(cost_);
+  return r;
+}
+
+// datagram_poll(), udp_poll().
+uint32_t UdpSocket::Poll() {
+  base::MutexLock lock(mu_);
+  uint32_t m = kWritable;
+  if (error_ != 0 || !errors_.empty()) {
+    m |= abi::kEPOLLERR;
+    if (Option(abi::kSOL_SOCKET, abi::kSO_SELECT_ERR_QUEUE) != 0) m |= abi::kEPOLLPRI;
+  }
+  if (no_receive_) m |= abi::kEPOLLRDHUP | kReadable;
+  if (no_receive_ && no_send_) m |= abi::kEPOLLHUP;
+  if (!packets_.empty()) m |= kReadable;
+  return m;
+}
+
+// udp_ioctl(): the first datagram's length.
+base::Result<uint32_t> UdpSocket::QueuedBytes(bool receive) {
+  base::MutexLock lock(mu_);
+  return receive && !packets_.empty() ? packets_.front().len : 0;
+}
+
+base::Result<void> UdpSocket::SetFamilyOption(Task& task, int32_t level, int32_t name,
+                                              std::span<const uint8_t> value) {
+  if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
+    base::MutexLock lock(mu_);
+    memcpy(&peek_offset_, value.data(), sizeof peek_offset_);  // SetOption() checked the length
+    return {};
+  }
+  return InetSocket::SetFamilyOption(task, level, name, value);
+}
+
+base::Result<uint32_t> UdpSocket::GetFamilyOption(Task& task, int32_t level, int32_t name,
+                                                  std::span<uint8_t> out) {
+  if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
+    base::MutexLock lock(mu_);
+    const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof peek_offset_));
+    memcpy(out.data(), &peek_offset_, n);
+    return n;
+  }
+  return InetSocket::GetFamilyOption(task, level, name, out);
+}
+
+void UdpSocket::OnOption(int32_t level, int32_t name, int32_t value) {
+  // Any of the options that put something beside a message; Receive looks which.
+  if (value != 0 && (level == abi::kSOL_IP || level == abi::kSOL_IPV6)) {
+    wants_controls_.store(true, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace sentry
