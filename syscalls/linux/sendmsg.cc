@@ -34,7 +34,7 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
     abi::Cmsghdr h;
     memcpy(&h, &bytes[at], sizeof h);
     if (h.len < sizeof h || h.len > len - at) return abi::Errno::kEINVAL;
-    const uint8_t* data = &bytes[at + sizeof h];
+    const uint8_t* data = bytes.data() + at + sizeof h;  // may be the end
     uint64_t n = h.len - sizeof h;
     at += abi::CmsgAlign(h.len);
     if (h.level != abi::kSOL_SOCKET) {

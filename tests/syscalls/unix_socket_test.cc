@@ -680,4 +680,20 @@ TEST_F(UnixSocket, OpenOfASocketFile) {
   EXPECT_ERR(Connect(d, P("t")), ENOENT);
 }
 
+TEST_F(UnixSocket, EmptyControlMessage) {
+  COVERS("sendmsg");
+  Pair p;
+  char c = 'x';
+  iovec v{&c, 1};
+  cmsghdr h{CMSG_LEN(0), SOL_SOCKET, SCM_RIGHTS};
+  msghdr m{};
+  m.msg_iov = &v;
+  m.msg_iovlen = 1;
+  m.msg_control = &h;
+  m.msg_controllen = sizeof h;
+  EXPECT_RET(sendmsg(p.a, &m, 0), 1);
+  h.cmsg_type = SCM_CREDENTIALS;
+  EXPECT_ERR(sendmsg(p.a, &m, 0), EINVAL);
+}
+
 }  // namespace
