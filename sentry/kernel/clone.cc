@@ -56,6 +56,7 @@ base::Ref<UtsNamespace> CopyUts(UtsNamespace& old, const base::Ref<UserNamespace
 }  // namespace
 
 base::Result<void> Kernel::CheckClone(Task& t, const CloneArgs& a) {
+  if (options_.max_tasks != 0 && live_tasks() >= options_.max_tasks) return abi::Errno::kEAGAIN;
   // copy_process(), in its order.
   uint64_t f = a.flags;
   auto both = [f](uint64_t m) { return (f & m) == m; };

@@ -24,6 +24,7 @@ Kernel::Kernel(const KernelOptions& o)
   root_uts_ns_->owner = root_user_ns_;
   base::MutexLock l(root_uts_ns_->mu);
   root_uts_ns_->nodename = o.hostname;
+  root_uts_ns_->domainname = o.domainname;
 }
 
 Kernel::~Kernel() { WaitAll(); }
@@ -50,7 +51,15 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
   t.net_ns_ = root_net_ns_;
   t.no_new_privs.store(p.no_new_privs);
   t.start_time = g->start_time = clock().BootTime();
+  t.persona.store(p.personality);
+  if (!p.seccomp.empty()) {
+    base::Ref<SeccompFilter> filter = TRY(SeccompFilter::Create(std::move(p.seccomp), nullptr));
+    base::MutexLock l(t.mu_);
+    t.seccomp_ = std::move(filter);
+    t.seccomp_mode_.store(abi::kSECCOMP_MODE_FILTER);
+  }
   g->limits = p.limits;
+  g->oom_score_adj.store(p.oom_score_adj);
   g->handlers = base::MakeRef<SignalHandlers>();
   g->on_exit = std::move(on_exit);
 
@@ -78,6 +87,7 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
     if (p.killable) g->unkillable.store(false);
   }
   Task* raw = task.Release();  // the tree's reference
+  if (p.before_first != nullptr && !p.before_first()) return abi::Errno::kEINTR;
   if (!StartThread(*raw).ok()) {
     {
       base::MutexLock l(tree_mu);

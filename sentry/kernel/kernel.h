@@ -23,6 +23,8 @@ struct KernelOptions {
   int cpu_count = 1;          // what the guest sees
   uint64_t memory_bytes = 0;  // MemTotal that the guest sees
   std::string hostname = "moat";
+  std::string domainname = "(none)";
+  uint32_t max_tasks = 0;  // threads of all processes, as a pids control group limits; 0: no limit
 };
 
 // What a new program starts from (the loader's input).
@@ -66,11 +68,17 @@ class Kernel {
     uint32_t umask = 022;
     Limits limits;
     bool no_new_privs = false;
+    std::vector<abi::SockFilter> seccomp;  // its system call filter; empty: none
+    int32_t oom_score_adj = 0;
+    uint32_t personality = 0;
     base::Ref<base::RefCounted> controlling_tty;  // Terminal or null
     bool new_session = true;
     // Process 1 is immune to signals that it has no handler for (pid_namespaces(7)), unless this is
     // set: a command run by a person shall die of Ctrl-C.
     bool killable = false;
+    // Called when the process has its place and number, before its first instruction. False:
+    // StartProcess returns EINTR, and nothing but the sandbox's end is left. No lock is held.
+    std::function<bool()> before_first;
   };
   // Starts a process (pid 1 the first time; later ones, for exec, are adopted by it). on_exit gets
   // the wait status. Errors of the program's loading come back here (ENOENT...).

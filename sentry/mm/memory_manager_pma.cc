@@ -347,11 +347,13 @@ bool MemoryManager::BreakCow(const Vma& v, uint64_t addr, Garbage* g) {
   auto it = FindPma(addr);
   if (it->second.kind == Kind::kFrozen) {
     auto* f = static_cast<MemoryFile*>(it->second.file.get());
-    if (f->spaces.load() == 1) {
+    const bool alone = f->spaces.load() == 1;
+    // One fault gets the parent all of the file back once its child is gone: nothing to learn.
+    if (habit_ && !(alone && habit_ == own_habit_)) habit_->Note(addr);
+    if (alone) {
       Thaw(f, g);
       return true;
     }
-    if (habit_) habit_->Note(addr);
   }
   uint64_t chunk = kCopyChunk, start, end;
   for (size_t n = pmas_.size(); n > kManyPmas; n /= 2) chunk *= 2;

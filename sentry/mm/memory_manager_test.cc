@@ -347,6 +347,9 @@ TEST_F(MmTest, ForkCopiesAheadWhatTheLastOneWrote) {
     EXPECT_EQ(o.Read(p), 1 + i);
     EXPECT_EQ(g.Read(p + (512 << 10)), 1);
     EXPECT_EQ(o.Read(p + (512 << 10)), 3 + i);
+    // What both write, too: it is in the parent's last copy, which is the child's alone now.
+    ASSERT_TRUE(o.Write(p, 99));
+    EXPECT_EQ(g.Read(p), 2 + i);
     here = g.faults;
     there = o.faults;
   }

@@ -108,8 +108,8 @@ base::Result<uint64_t> Socket::Ioctl(Task& task, uint32_t cmd, UserAddr arg) {
 
 std::string Socket::description() { return "socket:[" + std::to_string(inode()->ino()) + "]"; }
 
-base::Result<void> Socket::SetOption(Task& task, int32_t level, int32_t name,
-                                     std::span<const uint8_t> value) {
+base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
+                                       std::span<const uint8_t> value) {
   if (level != abi::kSOL_SOCKET) return SetFamilyOption(task, level, name, value);
   if (value.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
   int32_t v;

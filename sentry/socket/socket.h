@@ -94,7 +94,11 @@ class Socket : public File {
 
   // Options above SOL_SOCKET's common ones; values were copied in. ENOPROTOOPT, EOPNOTSUPP.
   base::Result<void> SetOption(Task& task, int32_t level, int32_t name,
-                               std::span<const uint8_t> value);
+                               std::span<const uint8_t> value) {
+    TRY(StoreOption(task, level, name, value));
+    OnSet(level, name, value);
+    return {};
+  }
   // Writes at most out.size() bytes; the value's length.
   base::Result<uint32_t> GetOption(Task& task, int32_t level, int32_t name, std::span<uint8_t> out);
 
@@ -132,6 +136,8 @@ class Socket : public File {
   virtual void OnPassCreds(bool on) {}
   // A flag or SO_RCVLOWAT changed.
   virtual void OnFlag(int32_t name) {}
+  // An option was set, as value says.
+  virtual void OnSet(int32_t level, int32_t name, std::span<const uint8_t> value) {}
   // accept(2): what a new socket has from the one that listened.
   void InheritOptions(const Socket& from);
 
@@ -139,6 +145,9 @@ class Socket : public File {
   std::atomic<int32_t> linger_on_{0}, linger_{0}, mark_{0}, receive_low_{1};
 
  private:
+  base::Result<void> StoreOption(Task& task, int32_t level, int32_t name,
+                                 std::span<const uint8_t> value);
+
   const int32_t family_, type_, protocol_;
   std::atomic<bool> pass_creds_{false};
   std::atomic<int64_t> receive_timeout_{0}, send_timeout_{0};  // ns; 0: none

@@ -16,6 +16,9 @@ namespace abi = ::uapi;
 namespace gofer {
 namespace abi = ::uapi;
 }
+namespace netgofer {
+namespace abi = ::uapi;
+}
 namespace sentry {
 namespace abi = ::uapi;
 }

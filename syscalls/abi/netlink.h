@@ -69,7 +69,10 @@ inline constexpr int32_t kRTM_DELROUTE = 25;
 inline constexpr int32_t kRTM_GETROUTE = 26;
 inline constexpr int32_t kRTM_NEWNEIGH = 28;
 inline constexpr int32_t kRTM_GETNEIGH = 30;
+inline constexpr int32_t kRTM_NEWRULE = 32;
 inline constexpr int32_t kRTM_GETRULE = 34;
+inline constexpr int32_t kRTM_GETQDISC = 38;
+inline constexpr int32_t kSOCK_DIAG_BY_FAMILY = 20;
 struct Rtgenmsg {
   uint8_t family;
 };
@@ -87,6 +90,22 @@ struct Rtmsg {
   uint8_t family, dst_len, src_len, tos, table, protocol, scope, type;
   uint32_t flags;
 };
+// sock_diag(7). Ports and addresses in network byte order.
+struct InetDiagSockid {
+  uint16_t sport, dport;
+  uint32_t src[4], dst[4];
+  uint32_t interface, cookie[2];
+};
+struct InetDiagReqV2 {
+  uint8_t family, protocol, ext, pad;
+  uint32_t states;
+  InetDiagSockid id;
+};
+struct InetDiagMsg {
+  uint8_t family, state, timer, retrans;
+  InetDiagSockid id;
+  uint32_t expires, rqueue, wqueue, uid, inode;
+};
 inline constexpr int32_t kIFLA_ADDRESS = 1;
 inline constexpr int32_t kIFLA_BROADCAST = 2;
 inline constexpr int32_t kIFLA_IFNAME = 3;
@@ -98,6 +117,8 @@ inline constexpr int32_t kIFLA_TXQLEN = 13;
 inline constexpr int32_t kIFLA_OPERSTATE = 16;
 inline constexpr int32_t kIFLA_LINKMODE = 17;
 inline constexpr int32_t kIFLA_GROUP = 27;
+inline constexpr int32_t kIFLA_STATS64 = 23;
+inline constexpr int32_t kIFLA_PROMISCUITY = 30;
 inline constexpr int32_t kIFLA_NUM_TX_QUEUES = 31;
 inline constexpr int32_t kIFLA_NUM_RX_QUEUES = 32;
 inline constexpr int32_t kIFLA_CARRIER = 33;

@@ -2,8 +2,10 @@
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 
 #include "syscalls/abi/netlink.h"
 #include "syscalls/abi/verify.h"
@@ -100,3 +102,11 @@ SIZE(Nlmsgerr, struct nlmsgerr);
 SIZE(Ifinfomsg, struct ifinfomsg);
 SIZE(Ifaddrmsg, struct ifaddrmsg);
 SIZE(Rtmsg, struct rtmsg);
+SAME(RTM_NEWRULE);
+SAME(RTM_GETQDISC);
+SAME(SOCK_DIAG_BY_FAMILY);
+SAME(IFLA_STATS64);
+SAME(IFLA_PROMISCUITY);
+SIZE(InetDiagReqV2, struct inet_diag_req_v2);
+SIZE(InetDiagMsg, struct inet_diag_msg);
+FIELD(InetDiagMsg, inode, struct inet_diag_msg, idiag_inode);

@@ -128,6 +128,12 @@ base::Result<uint64_t> ReceiveSome(Task& task, Socket& s, IoBuffer& dst, Socket:
   const int64_t deadline = nonblock ? 0 : s.WaitDeadline(false);
   auto op = [&] { return s.Receive(&task, dst, args); };
   base::Result<uint64_t> r = task.BlockOn(s, abi::kEPOLLIN, nonblock, op, deadline);
+  if (!r.ok() && !nonblock && s.type() == abi::kSOCK_STREAM) {
+    // A wait for SO_RCVLOWAT bytes that ends early gives what there is.
+    args.flags |= abi::kMSG_DONTWAIT;
+    base::Result<uint64_t> rest = op();
+    if (rest.ok() && *rest > 0) return rest;
+  }
   if (!r.ok()) return InterruptedWait(r.error(), deadline);
   if (s.type() != abi::kSOCK_STREAM || (args.flags & abi::kMSG_PEEK) != 0) return r;
   // MSG_WAITALL goes on until the buffer is full; without it a stream gives what is there.

@@ -124,6 +124,7 @@ TEST(Tcp, BindErrors) {
 }
 
 TEST(Tcp, ReuseAddr) {
+  COVERS("socket", "listen");
   Fd s(socket(AF_INET, SOCK_STREAM, 0)), t(socket(AF_INET, SOCK_STREAM, 0));
   EXPECT_OK(Set(s, SOL_SOCKET, SO_REUSEADDR, 1));
   EXPECT_OK(Set(t, SOL_SOCKET, SO_REUSEADDR, 1));
@@ -134,6 +135,7 @@ TEST(Tcp, ReuseAddr) {
 }
 
 TEST(Tcp, ReusePort) {
+  COVERS("socket", "listen");
   Fd s(socket(AF_INET, SOCK_STREAM, 0)), t(socket(AF_INET, SOCK_STREAM, 0));
   EXPECT_OK(Set(s, SOL_SOCKET, SO_REUSEPORT, 1));
   EXPECT_OK(Set(t, SOL_SOCKET, SO_REUSEPORT, 1));
@@ -152,6 +154,7 @@ TEST(Tcp, ReusePort) {
 }
 
 TEST(Tcp, TimeWait) {
+  COVERS("socket", "accept");
   uint16_t port;
   {
     Fd l = Listener();
@@ -206,6 +209,7 @@ TEST(Tcp, Connect) {
 }
 
 TEST(Tcp, Refused) {
+  COVERS("socket");
   Fd l = Listener();
   const uint16_t port = PortOf(l);
   l.reset();
@@ -222,6 +226,7 @@ TEST(Tcp, Refused) {
 }
 
 TEST(Tcp, NonblockingConnect) {
+  COVERS("socket", "listen", "accept");
   Fd l = Listener();
   Fd c(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
   EXPECT_ERR(Connect(c, V4(PortOf(l))), EINPROGRESS);
@@ -260,6 +265,7 @@ TEST(Tcp, HalfClose) {
 }
 
 TEST(Tcp, ResetByUnreadData) {
+  COVERS("socket", "sendto");
   Pair p;
   EXPECT_RET(write(p.a, "data", 4), 4);
   EXPECT_TRUE(Poll(p.b, 1000, POLLIN) & POLLIN);
@@ -272,6 +278,7 @@ TEST(Tcp, ResetByUnreadData) {
 }
 
 TEST(Tcp, ResetByLinger) {
+  COVERS("socket", "setsockopt");
   Pair p;
   linger l{1, 0};
   EXPECT_OK(setsockopt(p.b, SOL_SOCKET, SO_LINGER, &l, sizeof l));
@@ -285,6 +292,7 @@ TEST(Tcp, ResetByLinger) {
 }
 
 TEST(Tcp, SendAfterPeerClosed) {
+  COVERS("socket", "sendto");
   Pair p;
   p.b.reset();
   char c;
@@ -296,6 +304,7 @@ TEST(Tcp, SendAfterPeerClosed) {
 }
 
 TEST(Tcp, BufferFills) {
+  COVERS("socket");
   Pair p;
   EXPECT_OK(fcntl(p.a, F_SETFL, O_NONBLOCK));
   std::string chunk(100000, 'x');
@@ -322,6 +331,7 @@ TEST(Tcp, BufferFills) {
 }
 
 TEST(Tcp, Stream) {
+  COVERS("socket", "shutdown");
   Pair p;
   constexpr size_t kTotal = 8 << 20;
   std::thread writer([&] {
@@ -357,6 +367,7 @@ TEST(Tcp, Stream) {
 }
 
 TEST(Tcp, WaitAll) {
+  COVERS("socket", "shutdown", "recvfrom");
   Pair p;
   std::thread writer([&] {
     for (int i = 0; i < 4; i++) {
@@ -378,6 +389,7 @@ TEST(Tcp, WaitAll) {
 }
 
 TEST(Tcp, LowWater) {
+  COVERS("socket");
   Pair p;
   EXPECT_OK(Set(p.b, SOL_SOCKET, SO_RCVLOWAT, 4));
   EXPECT_RET(write(p.a, "ab", 2), 2);
@@ -389,6 +401,7 @@ TEST(Tcp, LowWater) {
 }
 
 TEST(Tcp, Timeouts) {
+  COVERS("socket", "setsockopt");
   Pair p;
   timeval tv{0, 20000};
   EXPECT_OK(setsockopt(p.a, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv));
@@ -397,6 +410,7 @@ TEST(Tcp, Timeouts) {
 }
 
 TEST(Tcp, Urgent) {
+  COVERS("socket", "ioctl", "recvfrom", "sendto");
   Pair p;
   char buf[16];
   EXPECT_ERR(recv(p.b, buf, 1, MSG_OOB), EINVAL);
@@ -418,6 +432,7 @@ TEST(Tcp, Urgent) {
 }
 
 TEST(Tcp, UrgentInline) {
+  COVERS("socket", "sendto");
   Pair p;
   EXPECT_OK(Set(p.b, SOL_SOCKET, SO_OOBINLINE, 1));
   EXPECT_RET(send(p.a, "abc", 3, MSG_OOB), 3);
@@ -431,6 +446,7 @@ TEST(Tcp, UrgentInline) {
 volatile sig_atomic_t urgent_signals;
 
 TEST(Tcp, UrgentSignal) {
+  COVERS("socket", "sendto");
   Pair p;
   urgent_signals = 0;
   struct sigaction sa {};
@@ -444,6 +460,7 @@ TEST(Tcp, UrgentSignal) {
 }
 
 TEST(Tcp, Backlog) {
+  COVERS("socket", "accept");
   Fd l = Listener(0);
   const uint16_t port = PortOf(l);
   Fd a(socket(AF_INET, SOCK_STREAM, 0)), b(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
@@ -460,6 +477,7 @@ TEST(Tcp, Backlog) {
 }
 
 TEST(Tcp, ListenerCloses) {
+  COVERS("socket");
   Fd l = Listener();
   Fd c(socket(AF_INET, SOCK_STREAM, 0));
   EXPECT_OK(Connect(c, V4(PortOf(l))));
@@ -470,6 +488,7 @@ TEST(Tcp, ListenerCloses) {
 }
 
 TEST(Tcp, ListenerShutDown) {
+  COVERS("socket", "shutdown", "accept");
   Fd l = Listener();
   std::thread waiter([&] { EXPECT_ERR(accept(l, nullptr, nullptr), EINVAL); });
   usleep(50000);
@@ -478,6 +497,7 @@ TEST(Tcp, ListenerShutDown) {
 }
 
 TEST(Tcp, Disconnect) {
+  COVERS("socket", "connect");
   Pair p;
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
@@ -488,6 +508,7 @@ TEST(Tcp, Disconnect) {
 }
 
 TEST(Tcp, V6AndDualStack) {
+  COVERS("socket", "listen", "accept");
   Fd l(socket(AF_INET6, SOCK_STREAM, 0));
   EXPECT_OK(Bind(l, V6(0, "::")));
   EXPECT_OK(listen(l, 8));
@@ -565,6 +586,7 @@ TEST(Tcp, Options) {
 }
 
 TEST(Tcp, EpollEdges) {
+  COVERS("socket", "epoll_wait");
   Pair p;
   Fd ep(epoll_create1(0));
   epoll_event e{};

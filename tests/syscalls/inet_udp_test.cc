@@ -89,6 +89,7 @@ TEST(Udp, SendAndReceive) {
 }
 
 TEST(Udp, Errors) {
+  COVERS("socket", "listen", "shutdown", "accept", "sendto");
   Fd a = Bound(), b(socket(AF_INET, SOCK_DGRAM, 0));
   EXPECT_ERR(send(b, "x", 1, 0), EDESTADDRREQ);
   EXPECT_ERR(SendTo(b, "x", V4(0)), EINVAL);
@@ -106,6 +107,7 @@ TEST(Udp, Errors) {
 }
 
 TEST(Udp, Connected) {
+  COVERS("socket", "bind", "connect", "getpeername", "recvfrom", "sendto");
   Fd a = Bound(), b = Bound(), other = Bound();
   EXPECT_OK(Connect(b, V4(PortOf(a))));
   EXPECT_RET(send(b, "one", 3, 0), 3);
@@ -129,6 +131,7 @@ TEST(Udp, Connected) {
 }
 
 TEST(Udp, Refused) {
+  COVERS("socket", "recvfrom", "sendto");
   Fd a = Bound();
   const uint16_t port = PortOf(a);
   a.reset();
@@ -146,6 +149,7 @@ TEST(Udp, Refused) {
 }
 
 TEST(Udp, ErrorQueue) {
+  COVERS("socket");
   Fd a = Bound();
   const uint16_t port = PortOf(a);
   a.reset();
@@ -253,6 +257,7 @@ TEST(Udp, ManyAtOnce) {
 }
 
 TEST(Udp, MoreIsOneDatagram) {
+  COVERS("socket", "recvfrom", "sendto");
   Fd a = Bound(), b(socket(AF_INET, SOCK_DGRAM, 0));
   EXPECT_OK(Connect(b, V4(PortOf(a))));
   EXPECT_RET(send(b, "ab", 2, MSG_MORE), 2);
@@ -262,6 +267,7 @@ TEST(Udp, MoreIsOneDatagram) {
 }
 
 TEST(Udp, Multicast) {
+  COVERS("socket", "setsockopt", "recvfrom");
   Fd a(socket(AF_INET, SOCK_DGRAM, 0)), b(socket(AF_INET, SOCK_DGRAM, 0));
   EXPECT_OK(Bind(a, V4(0, INADDR_ANY)));
   ip_mreq m{};
@@ -279,6 +285,7 @@ TEST(Udp, Multicast) {
 }
 
 TEST(Udp, V6) {
+  COVERS("socket", "getsockname", "recvfrom");
   Fd a(socket(AF_INET6, SOCK_DGRAM, 0)), b(socket(AF_INET6, SOCK_DGRAM, 0)),
       c(socket(AF_INET, SOCK_DGRAM, 0));
   sockaddr_in6 any{};
@@ -304,6 +311,7 @@ TEST(Udp, V6) {
 }
 
 TEST(Udp, FullBufferDrops) {
+  COVERS("socket", "recvfrom");
   Fd a = Bound(), b(socket(AF_INET, SOCK_DGRAM, 0));
   for (int i = 0; i < 5000; i++) EXPECT_RET(SendTo(b, std::string(1000, 'x'), V4(PortOf(a))), 1000);
   int got = 0;

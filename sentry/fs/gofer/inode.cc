@@ -373,7 +373,8 @@ base::Result<base::Ref<Inode>> GoferInode::LookupAhead(const Creds&, std::string
     gofer::DirectoryEntries& entries = l->entries();
     base::UniqueFd fd;
     if (entries.attr(at) != nullptr) {
-      if (!l->IsDirectory(at)) sb.UsedAttr();
+      // Who opens a file gets them with the descriptor.
+      if (!l->IsDirectory(at) && !hint.open_read) sb.UsedAttr();
     } else if (sb.immutable()) {
       fd = sb.LearnAttr(dir, *l, at, hint.open_read && hint.rest.empty());
     }

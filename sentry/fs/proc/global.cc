@@ -392,16 +392,7 @@ void AddSysctls(Kernel& kernel, SynthStaticDir& root) {
   vm->AddText("swappiness", "60\n");
   vm->AddText("nr_hugepages", "0\n");
   vm->AddText("legacy_va_layout", "0\n");
-  base::Ref<SynthStaticDir> core = net->AddDir("core"), unix_dir = net->AddDir("unix"),
-                            ipv4 = net->AddDir("ipv4");
-  core->AddText("somaxconn", "4096\n");
-  core->AddText("rmem_default", "212992\n");
-  core->AddText("wmem_default", "212992\n");
-  core->AddText("rmem_max", "212992\n");
-  core->AddText("wmem_max", "212992\n");
-  unix_dir->AddText("max_dgram_qlen", "512\n");
-  ipv4->AddText("ip_local_port_range", "32768\t60999\n");
-  ipv4->AddText("tcp_max_syn_backlog", "512\n");
+  net->AddDir("unix")->AddText("max_dgram_qlen", "512\n");
 }
 
 }  // namespace proc

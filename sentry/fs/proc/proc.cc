@@ -79,6 +79,7 @@ class ProcRoot final : public SynthDir {
                   if (id == 0 || tid == 0) return abi::Errno::kENOENT;
                   return std::to_string(id) + "/task/" + std::to_string(tid);
                 }));
+    sb->net = base::MakeRef<SynthStaticDir>(sb, 0555, sb->NextIno());
     for (const ProcEntry& e : Entries()) AddEntry(e);
   }
 
@@ -114,8 +115,10 @@ class ProcRoot final : public SynthDir {
 
  private:
   void AddEntry(const ProcEntry& e) {
-    base::Ref<SynthStaticDir> dir = fixed_;
-    size_t at = 0;
+    constexpr std::string_view kNet = "net/";
+    const bool net = e.path.starts_with(kNet);
+    base::Ref<SynthStaticDir> dir = net ? instance_->net : fixed_;
+    size_t at = net ? kNet.size() : 0;
     static const Creds* kNobody = new Creds();
     for (size_t slash; (slash = e.path.find('/', at)) != std::string::npos; at = slash + 1) {
       std::string name = e.path.substr(at, slash - at);

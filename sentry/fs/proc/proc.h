@@ -11,7 +11,7 @@ base::Ref<Inode> NewProcFs(Kernel& kernel, base::Ref<PidNamespace> ns);
 
 // For parts of the kernel that show themselves below /proc; called at boot, before the first
 // instance is made. path: components below /proc, such as "sys/kernel/x"; missing directories are
-// made.
+// made. Below "net" they are what every /proc/[pid]/net shows.
 struct ProcEntry {
   std::string path;
   uint32_t mode;
@@ -37,6 +37,8 @@ struct Instance : public SynthSuperblock {
   bool has_negatives() const override { return false; }
   Kernel& kernel;
   const base::Ref<PidNamespace> ns;
+  // /proc/[pid]/net of all processes: it shows the reader's network namespace.
+  base::Ref<SynthStaticDir> net;
 };
 
 // /proc/[pid] (thread false) or /proc/[pid]/task/[tid].
@@ -49,6 +51,8 @@ void AddSysctls(Kernel& kernel, SynthStaticDir& root);
 uint64_t InoFor(int32_t id, uint32_t kind, uint32_t sub = 0);
 // ptrace_may_access(PTRACE_MODE_READ_FSCREDS) for the current task.
 bool MayRead(const Task& target);
+// What /proc/[pid]/cmdline shows: the arguments, each with a NUL.
+base::Result<std::string> CommandLine(Task& t);
 // printf into a string.
 std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -390,7 +390,7 @@ constexpr Row kRows[] = {
 // Names that are no text files.
 constexpr const char* kSpecials[] = {"cwd", "exe", "fd",   "fdinfo", "mem",
                                      "net", "ns",  "root", "task"};
-constexpr uint8_t kSpecialTypes[] = {10, 10, 4, 4, 8, 10, 4, 10, 4};
+constexpr uint8_t kSpecialTypes[] = {10, 10, 4, 4, 8, 4, 4, 10, 4};
 
 class TaskDir final : public SynthDir {
  public:
@@ -433,10 +433,7 @@ class TaskDir final : public SynthDir {
     if (name == "task" && !thread_) return base::Ref<Inode>(base::MakeRef<ThreadsDir>(i, t, o));
     if (name == "ns") return NewNsDir(i, t);
     if (name == "mem") return base::Ref<Inode>(base::MakeRef<MemInode>(i, InoFor(id, 9), t, o));
-    if (name == "net") {
-      return base::Ref<Inode>(base::MakeRef<SynthLink>(
-          i, InoFor(id, 10), []() -> Text { return std::string("../net"); }));
-    }
+    if (name == "net") return base::Ref<Inode>(i->net);
     if (name == "exe") {
       return base::Ref<Inode>(
           base::MakeRef<TaskLink>(i, InoFor(id, 11), t, [](Task& t) -> base::Result<Path> {

@@ -237,7 +237,9 @@ Text TaskStatm(Instance&, Task& t, bool) {
                 u.shared / kPageSize, u.text / kPageSize, (u.data + u.stack) / kPageSize);
 }
 
-Text TaskCmdline(Instance&, Task& t, bool) {
+Text TaskCmdline(Instance&, Task& t, bool) { return CommandLine(t); }
+
+base::Result<std::string> CommandLine(Task& t) {
   base::Ref<MemoryManager> mm = t.mm_ref();
   if (!mm) return std::string();
   MemoryManager::Layout l = mm->layout();

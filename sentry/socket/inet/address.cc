@@ -1,6 +1,6 @@
 #include "sentry/socket/inet/address.h"
 
-#include <arpa/inet.h>
+#include "platform/base/byte_order.h"
 
 namespace sentry {
 

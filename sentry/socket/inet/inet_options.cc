@@ -1,9 +1,8 @@
 // setsockopt(2) and getsockopt(2) of the IP levels, and of SOL_SOCKET where inet differs
 // (do_ip_setsockopt(), do_ipv6_setsockopt()). Most options are numbers with a range: the table.
-#include <arpa/inet.h>
-
 #include <algorithm>
 
+#include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet_socket.h"
 #include "syscalls/abi/capability.h"

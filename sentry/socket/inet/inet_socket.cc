@@ -1,7 +1,6 @@
 #include "sentry/socket/inet/inet_socket.h"
 
-#include <arpa/inet.h>
-
+#include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/abi/capability.h"
 
@@ -128,6 +127,33 @@ base::Result<uint64_t> InetSocket::Ioctl(Task& task, uint32_t cmd, UserAddr arg)
   const uint32_t n = TRY(QueuedBytes(in));
   TRY(UserOut<int32_t>{arg}.Store(task.mm(), static_cast<int32_t>(n)));
   return uint64_t{0};
+}
+
+void InetSocket::OnSet(int32_t level, int32_t name, std::span<const uint8_t> value) {
+  NetOutside::Option o{level, name, {value.begin(), value.end()}};
+  if (base::Ref<HostEnd> host = host_end()) {
+    host->SetOption(std::move(o));
+    return;
+  }
+  base::MutexLock lock(options_mu_);
+  for (NetOutside::Option& old : host_options_) {
+    if (old.level != level || old.name != name) continue;
+    old = std::move(o);
+    return;
+  }
+  host_options_.push_back(std::move(o));
+}
+
+NetOutside::Request InetSocket::OutsideRequest(const Endpoint& local, const Endpoint& remote) {
+  NetOutside::Request r;
+  r.protocol = static_cast<uint8_t>(protocol());
+  r.ipv6 = ipv6();
+  r.v6only = ipv6() && Option(abi::kSOL_IPV6, abi::kIPV6_V6ONLY) != 0;
+  r.local = local;
+  r.remote = remote;
+  base::MutexLock lock(options_mu_);
+  r.options = host_options_;
+  return r;
 }
 
 bool InetSocket::IsMember(const IpAddress& group) const {

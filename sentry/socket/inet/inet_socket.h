@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "sentry/socket/inet/host_end.h"
 #include "sentry/socket/inet/net_stack.h"
 #include "sentry/socket/socket.h"
 
@@ -80,6 +81,12 @@ class InetSocket : public Socket {
   // A number was stored.
   virtual void OnOption(int32_t level, int32_t name, int32_t value) {}
 
+  void OnSet(int32_t level, int32_t name, std::span<const uint8_t> value) override;
+  // The host socket that an option is handed on to; null: none yet.
+  virtual base::Ref<HostEnd> host_end() { return nullptr; }
+  // What the outside is asked with: this socket's kind and the options that were set.
+  NetOutside::Request OutsideRequest(const Endpoint& local, const Endpoint& remote);
+
   // Multicast groups joined, by interface (0: any).
   bool IsMember(const IpAddress& group) const;
   // IP_MULTICAST_IF and IPV6_MULTICAST_IF: an interface's index, 0: by the routes.
@@ -104,6 +111,7 @@ class InetSocket : public Socket {
   // Those that were ever set.
   absl::InlinedVector<std::pair<const IntOption*, int32_t>, 4> values_ GUARDED_BY(options_mu_);
   std::vector<std::pair<IpAddress, int32_t>> groups_ GUARDED_BY(options_mu_);
+  std::vector<NetOutside::Option> host_options_ GUARDED_BY(options_mu_);
 };
 
 }  // namespace sentry

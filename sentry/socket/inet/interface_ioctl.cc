@@ -1,8 +1,7 @@
 // netdevice(7): ioctl(2) about interfaces (net/core/dev_ioctl.c, devinet_ioctl()).
-#include <arpa/inet.h>
-
 #include <algorithm>
 
+#include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet.h"
 #include "syscalls/abi/capability.h"

@@ -45,9 +45,24 @@ base::Ref<NetOutside> NetStack::outside() {
   return outside_;
 }
 
-bool NetStack::outside_loopback() {
+base::Ref<NetOutside> NetStack::OutsideFor(const Endpoint& to) {
   base::Ref<NetOutside> out = outside();
-  return out && out->Config().loopback;
+  if (!out) return nullptr;
+  if (to.addr.is_loopback()) {
+    constexpr uint16_t kDns = 53;
+    const NetConfig config = out->Config();
+    return config.loopback || (config.loopback_dns && to.port == kDns) ? out : nullptr;
+  }
+  return Locate(to.addr) == Place::kOutside ? out : nullptr;
+}
+
+base::Ref<NetOutside> NetStack::OutsideTowards(const Endpoint& local) {
+  base::Ref<NetOutside> out = outside();
+  if (out && local.addr.is_loopback()) {
+    const NetConfig config = out->Config();
+    if (!config.loopback && !config.loopback_dns) return nullptr;
+  }
+  return out;
 }
 
 std::vector<NetInterface> NetStack::Interfaces() {

@@ -22,6 +22,7 @@ constexpr uint32_t kLoopbackMtu = 65536;
 struct NetCounters {
   std::atomic<uint64_t> tcp_active{0}, tcp_passive{0}, tcp_failed{0}, tcp_reset{0};
   std::atomic<uint64_t> udp_in{0}, udp_out{0}, udp_no_port{0}, udp_overflow{0};
+  // Of TCP connections that are closed, and of datagrams.
   std::atomic<uint64_t> lo_bytes{0}, lo_packets{0};
 };
 
@@ -55,8 +56,10 @@ class NetStack : public base::RefCounted {
 
   void SetOutside(base::Ref<NetOutside> outside);
   base::Ref<NetOutside> outside();
-  // The outside takes what nobody inside listens for on loopback addresses.
-  bool outside_loopback();
+  // As outside(), if it takes what nobody inside listens for at to.
+  base::Ref<NetOutside> OutsideFor(const Endpoint& to);
+  // As outside(), if sockets that are bound to local may be reached from there.
+  base::Ref<NetOutside> OutsideTowards(const Endpoint& local);
 
   PortTable tcp, udp, ping;
   PortTable& ports(int32_t protocol) {

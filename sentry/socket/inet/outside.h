@@ -51,8 +51,9 @@ struct NetRoute {
 struct NetConfig {
   std::vector<NetInterface> interfaces;
   std::vector<NetRoute> routes;
-  // Connections to 127.0.0.0/8 and ::1 that nobody inside listens for are asked of the outside.
-  bool loopback = false;
+  // What is sent to 127.0.0.0/8 and ::1, and nobody inside listens for, is asked of the outside:
+  // all of it, or what goes to name servers (port 53).
+  bool loopback = false, loopback_dns = false;
 };
 
 class NetOutside : public base::RefCounted {
@@ -101,8 +102,8 @@ class NetOutside : public base::RefCounted {
   // open until then, and the peer sees its end only after this.
   virtual void Closed(uint64_t id) = 0;
 
-  // May change; who shows it asks again each time. The first call waits until the outside has
-  // started (milliseconds); the caller holds no lock.
+  // May change; who shows it asks again each time. May wait for the outside, when it has to start
+  // for milliseconds; the caller holds no lock.
   virtual NetConfig Config() = 0;
 };
 

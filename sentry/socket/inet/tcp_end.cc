@@ -114,15 +114,19 @@ void TcpEnd::UnclaimConnection() {
 // tcp_close().
 void TcpEnd::Close(bool reset) {
   base::Ref<TcpEnd> peer;
+  base::Ref<HostEnd> host;
   std::deque<base::Ref<TcpEnd>> pending, waiting;
   bool connected, ended = false;
   {
     base::MutexLock lock(mu_);
     dead_ = true;
     file_ = nullptr;
+    stack_->counters.lo_bytes.fetch_add(bytes_received_, std::memory_order_relaxed);
+    stack_->counters.lo_packets.fetch_add(messages_received_, std::memory_order_relaxed);
     connected = state_ == State::kConnected;
     reset = connected && (reset || !stream_.empty());
     peer = std::move(peer_);
+    host = std::move(host_);
     pending.swap(pending_);
     waiting.swap(waiting_);
     stream_ = ByteQueue();
@@ -206,6 +210,29 @@ base::Result<void> TcpEnd::ConnectTo(const base::Ref<TcpEnd>& client, TcpEnd& li
   c.tcp_active.fetch_add(1, std::memory_order_relaxed);
   c.tcp_passive.fetch_add(1, std::memory_order_relaxed);
   return {};
+}
+
+void TcpEnd::OutsideConnected(base::Ref<NetOutside> outside,
+                              base::Result<NetOutside::HostSocket> answer) {
+  base::Ref<HostEnd> host;
+  if (answer.ok()) host = base::MakeRef<HostEnd>(std::move(outside), std::move(*answer));
+  {
+    base::MutexLock lock(mu_);
+    // Closed or disconnected meanwhile: the host's socket goes with the reference.
+    if (state_ != State::kConnecting || dead_) return;
+    if (!host) {
+      ResetLocked(answer.error().guest_errno());
+      return;
+    }
+    host->Attach(&queue_);
+    claim_.local = host->local();
+    state_ = State::kConnected;
+    host_ = host;
+    outside_.store(true, std::memory_order_relaxed);
+    queue_.Wake(kWritable);
+  }
+  // Who waits already must hear of what comes.
+  host->Arm();
 }
 
 void TcpEnd::AdmitWaiting() {

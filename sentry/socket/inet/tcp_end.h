@@ -60,6 +60,8 @@ class TcpEnd : public base::RefCounted {
   static base::Ref<TcpEnd> EstablishLocked(const base::Ref<TcpEnd>& client, TcpEnd& listener,
                                            const PortClaim& claim)
       REQUIRES_LOCK(client->mu_, listener.mu_);
+  // What the outside says to a connect(2).
+  void OutsideConnected(base::Ref<NetOutside> outside, base::Result<NetOutside::HostSocket> answer);
   // After a connection was accepted: the next that waits gets its place.
   void AdmitWaiting();
 
@@ -71,8 +73,11 @@ class TcpEnd : public base::RefCounted {
 
   base::Mutex<base::LockClass::kSocket> mu_;
   State state_ GUARDED_BY(mu_) = State::kClosed;
-  // Kept until the end is closed or disconnected.
+  // Kept until the end is closed or disconnected. One of the two, once it is connected; a listener
+  // has a host_ if the outside reaches it.
   base::Ref<TcpEnd> peer_ GUARDED_BY(mu_);
+  base::Ref<HostEnd> host_ GUARDED_BY(mu_);
+  std::atomic<bool> outside_{false};   // there is, or was, a host_
   bool dead_ GUARDED_BY(mu_) = false;  // the file is gone
   bool fin_sent_ GUARDED_BY(mu_) = false, fin_received_ GUARDED_BY(mu_) = false;
   bool fin_first_ GUARDED_BY(mu_) = false;   // sent before the peer's came
@@ -96,8 +101,7 @@ class TcpEnd : public base::RefCounted {
   uint64_t urgent_pos_ GUARDED_BY(mu_) = 0;
   uint8_t urgent_byte_ GUARDED_BY(mu_) = 0;
   int32_t peek_offset_ GUARDED_BY(mu_) = -1;  // SO_PEEK_OFF
-  uint64_t bytes_sent_ GUARDED_BY(mu_) = 0, bytes_received_ GUARDED_BY(mu_) = 0;
-  int64_t last_sent_ GUARDED_BY(mu_) = 0, last_received_ GUARDED_BY(mu_) = 0;
+  uint64_t bytes_received_ GUARDED_BY(mu_) = 0, messages_received_ GUARDED_BY(mu_) = 0;
   // The file, for signals about urgent data; null once it is gone.
   File* file_ GUARDED_BY(mu_) = nullptr;
 

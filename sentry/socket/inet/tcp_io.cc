@@ -33,6 +33,7 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
   // net.ipv4.tcp_fastopen is off.
   if (args.flags & abi::kMSG_FASTOPEN) return abi::Errno::kEOPNOTSUPP;
   base::Ref<TcpEnd> peer;
+  base::Ref<HostEnd> host;
   {
     TcpEnd& e = *end_;
     base::MutexLock lock(e.mu_);
@@ -40,7 +41,9 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
     if (e.error_ != 0) return static_cast<abi::Errno>(std::exchange(e.error_, 0));
     if (e.state_ != State::kConnected || e.fin_sent_ || e.no_send_) return abi::Errno::kEPIPE;
     peer = e.peer_;
+    host = e.host_;
   }
+  if (host) return host->Send(src, args.flags);
   if (src.remaining() == 0) return uint64_t{0};
   const bool urgent = (args.flags & abi::kMSG_OOB) != 0;
   uint64_t done = 0;
@@ -81,6 +84,7 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
         if (p.file_ != nullptr && p.file_->TryIncRef()) signalled = base::Ref<File>::Adopt(p.file_);
       }
       p.bytes_received_ += done;
+      p.messages_received_++;
       p.queue_.Wake(events);
     }
   }
@@ -113,6 +117,12 @@ base::Result<uint64_t> TcpSocket::ReceiveUrgent(IoBuffer& dst, RecvArgs& args) {
 // tcp_recvmsg_locked().
 base::Result<uint64_t> TcpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
   if (args.flags & abi::kMSG_ERRQUEUE) return abi::Errno::kEAGAIN;
+  if (base::Ref<HostEnd> host = host_end(); host && !listening()) {
+    const HostEnd::Received got = TRY(host->Receive(dst, args.flags, true));
+    args.msg_flags |= got.flags;
+    args.full_length = got.bytes;
+    return got.bytes;
+  }
   if (args.flags & abi::kMSG_OOB) return ReceiveUrgent(dst, args);
   const bool peek = (args.flags & abi::kMSG_PEEK) != 0;
   const bool discard = (args.flags & abi::kMSG_TRUNC) != 0;
@@ -203,6 +213,7 @@ base::Result<uint32_t> TcpSocket::QueuedBytes(bool receive) {
   base::MutexLock lock(end_->mu_);
   if (end_->state_ == State::kListening) return abi::Errno::kEINVAL;
   if (!receive) return uint32_t{0};
+  if (end_->host_) return end_->host_->ReadableBytes();
   // tcp_inq(): up to the urgent mark.
   uint64_t n = end_->stream_.size();
   if (end_->urgent_ != TcpEnd::Urgent::kNone && !end_->oob_inline_.load() &&

@@ -133,6 +133,9 @@ base::Result<uint32_t> TcpSocket::GetProtocolOption(Task& task, int32_t level, i
 
 abi::TcpInfo TcpSocket::Info() {
   abi::TcpInfo i{};
+  if (base::Ref<HostEnd> host = host_end()) {
+    if (host->Info(&i)) return i;
+  }
   base::MutexLock lock(end_->mu_);
   i.state = static_cast<uint8_t>(end_->ShownStateLocked());
   if (end_->state_ == State::kListening) {

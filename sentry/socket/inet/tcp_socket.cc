@@ -46,8 +46,12 @@ bool TcpSocket::listening() {
 }
 
 int32_t TcpSocket::TakeError() {
-  base::MutexLock lock(end_->mu_);
-  return std::exchange(end_->error_, 0);
+  {
+    base::MutexLock lock(end_->mu_);
+    if (end_->error_ != 0) return std::exchange(end_->error_, 0);
+  }
+  base::Ref<HostEnd> host = host_end();
+  return host ? host->TakeError() : 0;
 }
 
 base::Result<void> TcpSocket::Bind(Task& task, const SockAddr& addr) {
@@ -100,8 +104,26 @@ base::Result<void> TcpSocket::Listen(Task& task, int32_t backlog) {
     claim = Claim(end_->claim_.local);
   }
   TRY(stack_->tcp.SetListening(end_.get(), claim, true));
+  base::Ref<HostEnd> host;
+  if (base::Ref<NetOutside> outside = stack_->OutsideTowards(claim.local)) {
+    NetOutside::Request request = OutsideRequest(claim.local, {});
+    request.backlog = limit;
+    base::Result<base::Ref<HostEnd>> got =
+        HostEnd::Ask(task, std::move(outside), &NetOutside::Listen, std::move(request));
+    if (!got.ok()) {
+      (void)stack_->tcp.SetListening(end_.get(), claim, false);
+      return got.error();
+    }
+    host = std::move(*got);
+    if (host) {
+      host->Attach(&end_->queue_);
+      host->Arm();
+    }
+  }
   base::MutexLock lock(end_->mu_);
   end_->claim_ = claim;
+  end_->outside_.store(static_cast<bool>(host), std::memory_order_relaxed);
+  end_->host_ = std::move(host);
   end_->state_ = State::kListening;
   end_->error_ = 0;
   end_->no_receive_ = end_->fin_sent_ = end_->fin_received_ = false;
@@ -110,14 +132,23 @@ base::Result<void> TcpSocket::Listen(Task& task, int32_t backlog) {
 
 base::Result<base::Ref<Socket>> TcpSocket::Accept(uint32_t flags) {
   base::Ref<TcpEnd> e;
-  bool waiting;
+  base::Ref<HostEnd> host;
+  bool waiting = false;
   {
     base::MutexLock lock(end_->mu_);
     if (end_->state_ != State::kListening) return abi::Errno::kEINVAL;
-    if (end_->pending_.empty()) return abi::Errno::kEAGAIN;
-    e = std::move(end_->pending_.front());
-    end_->pending_.pop_front();
-    waiting = !end_->waiting_.empty();
+    if (!end_->pending_.empty()) {
+      e = std::move(end_->pending_.front());
+      end_->pending_.pop_front();
+      waiting = !end_->waiting_.empty();
+    } else {
+      host = end_->host_;
+    }
+  }
+  if (!e && !host) return abi::Errno::kEAGAIN;
+  if (!e) {
+    e = base::MakeRef<TcpEnd>(stack_);
+    TRY(TakeFromOutside(*host, *e));
   }
   if (waiting) end_->AdmitWaiting();
   auto s = base::MakeRef<TcpSocket>(stack_, family(), std::move(e), flags);
@@ -128,10 +159,62 @@ base::Result<base::Ref<Socket>> TcpSocket::Accept(uint32_t flags) {
   return base::Ref<Socket>(std::move(s));
 }
 
+base::Result<void> TcpSocket::TakeFromOutside(HostEnd& listener, TcpEnd& fresh) {
+  base::Ref<HostEnd> host = TRY(listener.Accept());
+  host->Attach(&fresh.queue_);
+  base::MutexLock lock(fresh.mu_);
+  fresh.state_ = State::kConnected;
+  fresh.claim_.local = host->local();
+  fresh.remote_ = host->remote();
+  fresh.host_ = std::move(host);
+  fresh.outside_.store(true, std::memory_order_relaxed);
+  return {};
+}
+
+base::Ref<HostEnd> TcpSocket::host_end() {
+  if (!end_->outside_.load(std::memory_order_relaxed)) return nullptr;
+  base::MutexLock lock(end_->mu_);
+  return end_->host_;
+}
+
+void TcpSocket::WillWait(uint32_t mask) {
+  if (base::Ref<HostEnd> host = host_end()) host->Arm();
+}
+
+void TcpSocket::ConnectOutside(base::Ref<NetOutside> outside, const Endpoint& to) {
+  Endpoint local;
+  {
+    base::MutexLock lock(end_->mu_);
+    local = end_->claim_.local;
+    end_->remote_ = to;
+    end_->no_receive_ = end_->no_send_ = end_->fin_sent_ = end_->fin_received_ = false;
+    end_->state_ = State::kConnecting;
+    end_->connecting_ = true;
+    end_->error_ = 0;
+  }
+  outside->Connect(OutsideRequest(local, to),
+                   [end = end_, outside](base::Result<NetOutside::HostSocket> answer) {
+                     end->OutsideConnected(outside, std::move(answer));
+                   });
+}
+
 // tcp_v4_connect(), tcp_v6_connect().
 base::Result<void> TcpSocket::StartConnect(const Endpoint& to) {
   if (to.addr.is_multicast() || to.addr.is_broadcast()) return abi::Errno::kENETUNREACH;
-  if (stack_->Locate(to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
+  const bool here = stack_->Locate(to.addr) == NetStack::Place::kHere;
+  // Listeners inside come first, then those of the outside's loopback.
+  base::Ref<base::RefCounted> found;
+  if (here) {
+    const auto hash = static_cast<uint32_t>(absl::HashOf(inode()->ino()));
+    found = stack_->tcp.Find(to, {}, device(), hash);
+  }
+  if (!found) {
+    if (base::Ref<NetOutside> outside = stack_->OutsideFor(to)) {
+      ConnectOutside(std::move(outside), to);
+      return {};
+    }
+    if (!here) return abi::Errno::kENETUNREACH;
+  }
   PortClaim claim;
   {
     base::MutexLock lock(end_->mu_);
@@ -157,8 +240,6 @@ base::Result<void> TcpSocket::StartConnect(const Endpoint& to) {
     end_->connecting_ = true;
     end_->error_ = 0;
   }
-  uint32_t hash = static_cast<uint32_t>(absl::HashOf(claim.local.addr, claim.local.port));
-  base::Ref<base::RefCounted> found = stack_->tcp.Find(to, claim.local, device(), hash);
   auto* listener = static_cast<TcpEnd*>(found.get());
   base::Result<void> r = abi::Errno::kECONNREFUSED;
   if (listener != nullptr && listener != end_.get()) r = TcpEnd::ConnectTo(end_, *listener, to);
@@ -189,6 +270,7 @@ base::Result<void> TcpSocket::FinishConnect() {
 // tcp_disconnect(): back to a fresh socket, that keeps a port which bind(2) gave it.
 void TcpSocket::Disconnect() {
   base::Ref<TcpEnd> peer;
+  base::Ref<HostEnd> host;
   std::deque<base::Ref<TcpEnd>> pending, waiting;
   bool was_listening;
   {
@@ -210,6 +292,7 @@ void TcpSocket::Disconnect() {
   {
     base::MutexLock lock(end_->mu_);
     peer = std::move(end_->peer_);
+    host = std::move(end_->host_);
     pending.swap(end_->pending_);
     waiting.swap(end_->waiting_);
     end_->state_ = State::kClosed;
@@ -267,6 +350,7 @@ base::Result<void> TcpSocket::Shutdown(int32_t how) {
   if (how < abi::kSHUT_RD || how > abi::kSHUT_RDWR) return abi::Errno::kEINVAL;
   const bool receive = how != abi::kSHUT_WR, send = how != abi::kSHUT_RD;
   base::Ref<TcpEnd> peer;
+  base::Ref<HostEnd> host;
   bool ended = false, disconnect = false;
   {
     TcpEnd& e = *end_;
@@ -280,6 +364,8 @@ base::Result<void> TcpSocket::Shutdown(int32_t how) {
         disconnect = true;
         break;
       case State::kConnected:
+        host = e.host_;
+        if (host) break;
         e.no_receive_ |= receive;
         if (send && !e.fin_sent_) {
           e.fin_sent_ = true;
@@ -300,6 +386,7 @@ base::Result<void> TcpSocket::Shutdown(int32_t how) {
         return abi::Errno::kENOTCONN;
     }
   }
+  if (host) return host->Shutdown(how);
   if (disconnect) Disconnect();
   if (peer) peer->ReceiveFin();
   if (ended) end_->Unclaim(false);
@@ -335,6 +422,12 @@ InetSocket::Row TcpSocket::Show() {
 
 // tcp_poll().
 uint32_t TcpSocket::Poll() {
+  if (base::Ref<HostEnd> host = host_end()) {
+    const uint32_t m = host->Poll();
+    base::MutexLock lock(end_->mu_);
+    if (end_->state_ != State::kListening) return m;
+    return end_->pending_.empty() && (m & abi::kEPOLLIN) == 0 ? 0 : kReadable;
+  }
   TcpEnd& e = *end_;
   base::MutexLock lock(e.mu_);
   if (e.state_ == State::kListening) return e.pending_.empty() ? 0 : kReadable;

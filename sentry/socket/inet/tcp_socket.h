@@ -20,6 +20,7 @@ class TcpSocket : public InetSocket {
   base::Result<uint64_t> Send(Task* task, IoBuffer& src, SendArgs& args) override;
   base::Result<uint64_t> Receive(Task* task, IoBuffer& dst, RecvArgs& args) override;
   uint32_t Poll() override;
+  void WillWait(uint32_t mask) override;
   WaitQueue* wait_queue() override { return &end_->queue_; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   Row Show() override;
@@ -40,6 +41,7 @@ class TcpSocket : public InetSocket {
   bool listening() override;
   void OnBufferSize(bool send, uint32_t bytes) override;
   void OnFlag(int32_t name) override;
+  base::Ref<HostEnd> host_end() override;
 
  private:
   using State = TcpEnd::State;
@@ -47,6 +49,9 @@ class TcpSocket : public InetSocket {
   base::Result<void> AutoBind();
   // Starts a connection; it may stand at once.
   base::Result<void> StartConnect(const Endpoint& to);
+  void ConnectOutside(base::Ref<NetOutside> outside, const Endpoint& to);
+  // Accepts a connection of the outside's into fresh, which nobody else knows.
+  static base::Result<void> TakeFromOutside(HostEnd& listener, TcpEnd& fresh);
   // EAGAIN while it is under way; then its outcome.
   base::Result<void> FinishConnect();
   void Disconnect();

@@ -1,9 +1,8 @@
 // Sending and receiving datagrams (udp_sendmsg(), udp_recvmsg(), ping_v4_sendmsg(); control
 // messages as ip_cmsg_send(), ip_cmsg_recv_offset() and their IPv6 likes).
-#include <arpa/inet.h>
-
 #include <algorithm>
 
+#include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/udp_socket.h"
 #include "sentry/time/clock.h"
@@ -207,6 +206,8 @@ base::Result<uint64_t> UdpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
 base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   NetCounters& c = stack_->counters;
   c.udp_out.fetch_add(1, std::memory_order_relaxed);
+  c.lo_packets.fetch_add(1, std::memory_order_relaxed);
+  c.lo_bytes.fetch_add(p.len, std::memory_order_relaxed);
   if (t.to.addr.is_multicast() || t.to.addr.is_broadcast()) {
     // Without an outside only lo could carry it, and no route leads there by itself.
     if (t.to.addr.is_broadcast() || multicast_interface() != kLoopbackIndex) {
@@ -229,6 +230,7 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
     }
     return {};
   }
+  if (base::Ref<NetOutside> o = ReceiverOutside(t.to)) return SendOutside(std::move(o), t, p);
   if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   const auto hash = static_cast<uint32_t>(absl::HashOf(t.from.addr, t.from.port));
   base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash);
@@ -242,12 +244,23 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   return {};
 }
 
+base::Result<void> UdpSocket::SendOutside(base::Ref<NetOutside> o, const Target& t,
+                                          const Packet& p) {
+  Endpoint local;
+  {
+    base::MutexLock lock(mu_);
+    local = bound_;
+  }
+  return MakeOutside(std::move(o))->Send(OutsideRequest(local, t.to), {p.data.get(), p.len});
+}
+
 // The host answers echo requests to its own addresses.
 base::Result<void> UdpSocket::Echo(const Target& t, Packet p) {
   const bool v4 = t.to.addr.is_v4();
   if (p.len < kIcmpHeader) return abi::Errno::kEINVAL;
   uint8_t* h = p.data.get();
   if (h[0] != (v4 ? kIcmpEcho : kIcmp6Echo) || h[1] != 0) return abi::Errno::kEINVAL;
+  if (base::Ref<NetOutside> o = ReceiverOutside(t.to)) return SendOutside(std::move(o), t, p);
   if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   h[0] = v4 ? kIcmpEchoReply : kIcmp6EchoReply;
   h[2] = h[3] = 0;
@@ -375,6 +388,17 @@ base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
   if (args.flags & abi::kMSG_ERRQUEUE) return ReceiveError(dst, args);
   if (args.flags & abi::kMSG_OOB) {
     return is_ping() ? abi::Errno::kEOPNOTSUPP : abi::Errno::kEAGAIN;
+  }
+  if (base::Ref<UdpOutside> out = outside(); out && !HasNews()) {
+    const uint64_t room = dst.remaining();
+    base::Result<HostEnd::Received> r = out->Receive(dst, args.flags);
+    if (r.ok()) {
+      args.msg_flags |= r->flags & abi::kMSG_TRUNC;
+      args.full_length = r->bytes;
+      args.from = Name(r->from);
+      return std::min(r->bytes, room);
+    }
+    if (!r.is(abi::Errno::kEAGAIN)) return r.error();
   }
   const bool peek = (args.flags & abi::kMSG_PEEK) != 0;
   Packet taken;

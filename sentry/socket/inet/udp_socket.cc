@@ -1,7 +1,6 @@
 #include "sentry/socket/inet/udp_socket.h"
 
-#include <arpa/inet.h>
-
+#include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/abi/epoll.h"
 
@@ -19,6 +18,7 @@ UdpSocket::UdpSocket(base::Ref<NetStack> stack, int32_t family, int32_t protocol
 }
 
 UdpSocket::~UdpSocket() {
+  if (base::Ref<UdpOutside> out = outside()) out->Detach();
   uint16_t port;
   {
     base::MutexLock lock(mu_);
@@ -38,14 +38,36 @@ bool UdpSocket::connected() {
 }
 
 int32_t UdpSocket::TakeError() {
+  {
+    base::MutexLock lock(mu_);
+    if (error_ != 0) return std::exchange(error_, 0);
+  }
+  base::Ref<UdpOutside> out = outside();
+  return out ? out->TakeError() : 0;
+}
+
+base::Ref<UdpOutside> UdpSocket::MakeOutside(base::Ref<NetOutside> o) {
   base::MutexLock lock(mu_);
-  return std::exchange(error_, 0);
+  if (!outside_) outside_ = base::MakeRef<UdpOutside>(std::move(o), &queue_);
+  has_outside_.store(true, std::memory_order_relaxed);
+  return outside_;
+}
+
+void UdpSocket::WillWait(uint32_t mask) {
+  if (base::Ref<UdpOutside> out = outside()) out->Arm();
 }
 
 base::Result<void> UdpSocket::Bind(Task& task, const SockAddr& addr) {
   const Endpoint local = TRY(ParseLocal(task, addr));
   PortClaim claim = Claim(local);
   TRY(ports().Bind(this, &claim));
+  if (base::Ref<NetOutside> o = stack_->OutsideTowards(claim.local); o && !is_ping()) {
+    base::Result<void> r = MakeOutside(std::move(o))->Bind(task, OutsideRequest(claim.local, {}));
+    if (!r.ok()) {
+      ports().Release(this, claim.local.port, nullptr);
+      return r;
+    }
+  }
   base::MutexLock lock(mu_);
   claim_ = claim;
   bound_ = local;
@@ -71,10 +93,20 @@ base::Result<void> UdpSocket::AutoBind() {
 void UdpSocket::Disconnect() {
   PortClaim claim;
   bool keep;
+  base::Ref<UdpOutside> out;
   {
     base::MutexLock lock(mu_);
     connected_ = false;
     remote_ = Endpoint{};
+    if (outside_local_.port != 0) {
+      outside_local_ = Endpoint{};
+      out = std::move(outside_);
+      has_outside_.store(false, std::memory_order_relaxed);
+    }
+  }
+  if (out) out->Detach();
+  {
+    base::MutexLock lock(mu_);
     if (!claimed_) return;
     keep = bound_.port != 0;
     const uint16_t port = claim_.local.port;
@@ -92,6 +124,13 @@ void UdpSocket::Disconnect() {
   claim_.local.port = 0;
 }
 
+// Who gets what is sent to a place is looked for inside first.
+base::Ref<NetOutside> UdpSocket::ReceiverOutside(const Endpoint& to) {
+  base::Ref<NetOutside> o = stack_->OutsideFor(to);
+  if (!o || (to.addr.is_loopback() && ports().Find(to, {}, kLoopbackIndex, 0))) return nullptr;
+  return o;
+}
+
 // __ip4_datagram_connect().
 base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
   if (addr.len < sizeof(uint16_t)) return abi::Errno::kEINVAL;
@@ -101,11 +140,25 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
   }
   const Endpoint to = TRY(ParseRemote(addr));
   if (to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
-  if (!to.addr.is_multicast() && !to.addr.is_broadcast() &&
-      stack_->Locate(to.addr) != NetStack::Place::kHere) {
+  const bool group = to.addr.is_multicast() || to.addr.is_broadcast();
+  TRY(AutoBind());
+  if (base::Ref<NetOutside> o = group ? nullptr : ReceiverOutside(to)) {
+    Endpoint local;
+    {
+      base::MutexLock lock(mu_);
+      local = bound_;  // a port that nobody asked for is the outside's to choose
+    }
+    const Endpoint seen = TRY(MakeOutside(std::move(o))->Connect(task, OutsideRequest(local, to)));
+    base::MutexLock lock(mu_);
+    connected_ = true;
+    remote_ = to;
+    outside_local_ = seen;
+    queue_.Wake(kWritable);
+    return {};
+  }
+  if (!group && stack_->Locate(to.addr) != NetStack::Place::kHere) {
     return abi::Errno::kENETUNREACH;
   }
-  TRY(AutoBind());
   PortClaim claim;
   {
     base::MutexLock lock(mu_);
@@ -133,7 +186,7 @@ base::Result<void> UdpSocket::Shutdown(int32_t how) {
 
 base::Result<SockAddr> UdpSocket::LocalName() {
   base::MutexLock lock(mu_);
-  return Name(claim_.local);
+  return Name(outside_local_.port != 0 ? outside_local_ : claim_.local);
 }
 
 base::Result<SockAddr> UdpSocket::PeerName() {
@@ -154,8 +207,11 @@ InetSocket::Row UdpSocket::Show() {
 
 // datagram_poll(), udp_poll().
 uint32_t UdpSocket::Poll() {
-  base::MutexLock lock(mu_);
   uint32_t m = kWritable;
+  if (base::Ref<UdpOutside> out = outside()) {
+    m |= out->Poll() & (kReadable | abi::kEPOLLERR | abi::kEPOLLHUP);
+  }
+  base::MutexLock lock(mu_);
   if (error_ != 0 || !errors_.empty()) {
     m |= abi::kEPOLLERR;
     if (Option(abi::kSOL_SOCKET, abi::kSO_SELECT_ERR_QUEUE) != 0) m |= abi::kEPOLLPRI;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/inet/udp_outside.h"
 
 namespace sentry {
 
@@ -28,6 +29,7 @@ class UdpSocket : public InetSocket {
   base::Result<uint64_t> Send(Task* task, IoBuffer& src, SendArgs& args) override;
   base::Result<uint64_t> Receive(Task* task, IoBuffer& dst, RecvArgs& args) override;
   uint32_t Poll() override;
+  void WillWait(uint32_t mask) override;
   WaitQueue* wait_queue() override { return &queue_; }
   Row Show() override;
 
@@ -69,6 +71,18 @@ class UdpSocket : public InetSocket {
   static constexpr uint32_t kMaxPayload4 = 65507, kMaxPayload6 = 65527;
   static constexpr size_t kMaxErrors = 64;
 
+  // Null: nothing of this socket is outside.
+  base::Ref<UdpOutside> outside() {
+    if (!has_outside_.load(std::memory_order_relaxed)) return nullptr;
+    base::MutexLock lock(mu_);
+    return outside_;
+  }
+  bool HasNews() {
+    base::MutexLock lock(mu_);
+    return error_ != 0 || !packets_.empty() || no_receive_;
+  }
+  base::Ref<NetOutside> ReceiverOutside(const Endpoint& to);
+  base::Ref<UdpOutside> MakeOutside(base::Ref<NetOutside> o);
   bool is_ping() const { return protocol() != abi::kIPPROTO_UDP; }
   PortTable& ports() const { return stack_->ports(protocol()); }
   base::Result<void> AutoBind();
@@ -76,6 +90,7 @@ class UdpSocket : public InetSocket {
   base::Result<Target> FindTarget(const SendArgs& args);
   base::Result<void> ReadControls(const SendArgs& args, Target* t);
   base::Result<void> Transmit(const Target& t, Packet p);
+  base::Result<void> SendOutside(base::Ref<NetOutside> o, const Target& t, const Packet& p);
   base::Result<void> Echo(const Target& t, Packet p);
   // Takes a packet that another socket sent; false: no room.
   bool Deliver(Packet p);
@@ -84,7 +99,7 @@ class UdpSocket : public InetSocket {
   void AddControls(const Packet& p, std::vector<ControlMessage>* out);
 
   WaitQueue queue_;
-  std::atomic<bool> wants_controls_{false};
+  std::atomic<bool> wants_controls_{false}, has_outside_{false};
   std::atomic<uint32_t> drops_{0};
 
   base::Mutex<base::LockClass::kSocket> mu_;
@@ -93,6 +108,9 @@ class UdpSocket : public InetSocket {
   bool claimed_ GUARDED_BY(mu_) = false;
   bool connected_ GUARDED_BY(mu_) = false;
   Endpoint remote_ GUARDED_BY(mu_);
+  base::Ref<UdpOutside> outside_ GUARDED_BY(mu_);
+  // Connected to a place outside: the address that it is seen with there; port 0: not.
+  Endpoint outside_local_ GUARDED_BY(mu_);
   bool no_receive_ GUARDED_BY(mu_) = false, no_send_ GUARDED_BY(mu_) = false;
   int32_t error_ GUARDED_BY(mu_) = 0;
   int32_t peek_offset_ GUARDED_BY(mu_) = -1;

@@ -1,0 +1,302 @@
+#include "sentry/socket/inet/host_end.h"
+
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "platform/base/byte_order.h"
+#include "platform/host/socket_calls.h"
+#include "sentry/kernel/task.h"
+#include "syscalls/abi/epoll.h"
+
+namespace sentry {
+
+namespace {
+constexpr size_t kMaxPieces = 16;
+
+// Who waits for the outside, which may answer when nobody does any more.
+struct Answer : public base::RefCounted {
+  base::Mutex<base::LockClass::kLeaf> mu;
+  std::optional<base::Result<base::Ref<HostEnd>>> result GUARDED_BY(mu);
+  WaitQueue queue;
+};
+
+Endpoint FromHost(const sockaddr_storage& a) {
+  Endpoint e;
+  if (a.ss_family == AF_INET) {
+    const auto& in = reinterpret_cast<const sockaddr_in&>(a);
+    e.addr = IpAddress::V4(ntohl(in.sin_addr.s_addr));
+    e.port = ntohs(in.sin_port);
+  } else if (a.ss_family == AF_INET6) {
+    const auto& in = reinterpret_cast<const sockaddr_in6&>(a);
+    memcpy(e.addr.b.data(), &in.sin6_addr, e.addr.b.size());
+    e.port = ntohs(in.sin6_port);
+    if (e.addr.is_link_local()) e.scope_id = in.sin6_scope_id;
+  } else {
+    // A relay knows no addresses.
+    e.addr = IpAddress::V4(abi::kINADDR_LOOPBACK);
+  }
+  return e;
+}
+
+socklen_t ToHost(const Endpoint& e, bool ipv6, sockaddr_storage* out) {
+  *out = {};
+  if (!ipv6) {
+    auto& in = reinterpret_cast<sockaddr_in&>(*out);
+    in.sin_family = AF_INET;
+    in.sin_port = htons(e.port);
+    in.sin_addr.s_addr = htonl(e.addr.v4());
+    return sizeof in;
+  }
+  auto& in = reinterpret_cast<sockaddr_in6&>(*out);
+  in.sin6_family = AF_INET6;
+  in.sin6_port = htons(e.port);
+  memcpy(&in.sin6_addr, e.addr.b.data(), e.addr.b.size());
+  in.sin6_scope_id = e.scope_id;
+  return sizeof in;
+}
+
+// All host ends with a peer.
+class Connected {
+ public:
+  static Connected& Get() {
+    static auto* connected = new Connected;
+    return *connected;
+  }
+  void Add(HostEnd* e) {
+    base::MutexLock lock(mu_);
+    all_.insert(e);
+  }
+  void Remove(HostEnd* e) {
+    base::MutexLock lock(mu_);
+    all_.erase(e);
+  }
+  std::vector<base::Ref<HostEnd>> All() {
+    std::vector<base::Ref<HostEnd>> out;
+    base::MutexLock lock(mu_);
+    for (HostEnd* e : all_) {
+      if (e->TryIncRef()) out.push_back(base::Ref<HostEnd>::Adopt(e));
+    }
+    return out;
+  }
+
+ private:
+  base::Mutex<base::LockClass::kLeaf> mu_;
+  absl::flat_hash_set<HostEnd*> all_ GUARDED_BY(mu_);
+};
+}  // namespace
+
+HostEnd::HostEnd(base::Ref<NetOutside> outside, NetOutside::HostSocket s)
+    : outside_(std::move(outside)), socket_(std::move(s)) {
+  if (remote().port != 0) Connected::Get().Add(this);
+}
+
+HostEnd::~HostEnd() {
+  if (remote().port != 0) Connected::Get().Remove(this);
+  Detach();
+  // The descriptor goes first: the outside keeps one of its own until it hears of this.
+  const uint64_t id = socket_.id;
+  socket_.fd.reset();
+  if (id != 0) outside_->Closed(id);
+}
+
+base::Result<base::Ref<HostEnd>> HostEnd::Ask(Task& task, base::Ref<NetOutside> outside,
+                                              Question question, NetOutside::Request r) {
+  auto answer = base::MakeRef<Answer>();
+  ((*outside).*question)(std::move(r), [answer, outside](base::Result<NetOutside::HostSocket> s) {
+    base::Result<base::Ref<HostEnd>> end = base::Ref<HostEnd>();
+    if (!s.ok()) {
+      end = s.error();
+    } else if (s->fd.valid()) {
+      end = base::MakeRef<HostEnd>(outside, std::move(*s));
+    }
+    {
+      base::MutexLock lock(answer->mu);
+      answer->result.emplace(std::move(end));
+    }
+    answer->queue.Wake(abi::kEPOLLIN);
+  });
+  return task.BlockOnQueue(answer->queue, abi::kEPOLLIN, [&]() -> base::Result<base::Ref<HostEnd>> {
+    base::MutexLock lock(answer->mu);
+    if (!answer->result.has_value()) return abi::Errno::kEAGAIN;
+    return std::move(*answer->result);
+  });
+}
+
+void HostEnd::Detach() {
+  uint64_t watch;
+  {
+    base::MutexLock lock(arm_mu_);
+    detached_ = true;
+    watch = std::exchange(watch_, 0);
+  }
+  if (watch != 0) HostNotifier::Get().Remove(watch, socket_.fd.get());
+}
+
+void HostEnd::Arm() {
+  if (armed_.load(std::memory_order_acquire)) return;
+  base::MutexLock lock(arm_mu_);
+  if (detached_) return;
+  if (watch_ == 0) watch_ = HostNotifier::Get().Add(socket_.fd.get(), this);
+  armed_.store(true, std::memory_order_release);
+}
+
+void HostEnd::OnHostReady(uint32_t ready) {
+  if (ready & abi::kEPOLLIN) ready |= abi::kEPOLLRDNORM;
+  if (ready & abi::kEPOLLOUT) ready |= abi::kEPOLLWRNORM;
+  if (WaitQueue* q = queue_.load(std::memory_order_acquire)) q->Wake(ready);
+}
+
+void HostEnd::ResetAll() {
+  for (const base::Ref<HostEnd>& e : Connected::Get().All()) e->Reset();
+}
+
+void HostEnd::Reset() {
+  fate_.store(Fate::kReset, std::memory_order_release);
+  OnHostReady(Poll());
+}
+
+int32_t HostEnd::TakeReset() {
+  Fate expected = Fate::kReset;
+  return fate_.compare_exchange_strong(expected, Fate::kResetTold)
+             ? static_cast<int32_t>(abi::Errno::kECONNRESET)
+             : 0;
+}
+
+// A signal for the sentry's thread is not one for the guest.
+base::Error HostEnd::Failed(long r) {
+  if (r == -EINTR) r = -EAGAIN;
+  if (r == -EAGAIN) Arm();
+  return host::HostToGuest(r);
+}
+
+base::Result<uint64_t> HostEnd::Send(IoBuffer& src, uint32_t flags) {
+  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+    return TakeReset() != 0 ? abi::Errno::kECONNRESET : abi::Errno::kEPIPE;
+  }
+  HostIov pieces[kMaxPieces];
+  const size_t n = src.HostVec(false, pieces, kMaxPieces);
+  if (n == 0 && src.remaining() > 0) return abi::Errno::kEFAULT;
+  iovec iov[kMaxPieces];
+  for (size_t i = 0; i < n; i++) iov[i] = {pieces[i].base, pieces[i].len};
+  msghdr m{};
+  m.msg_iov = iov;
+  m.msg_iovlen = n;
+  constexpr uint32_t kPassed = abi::kMSG_OOB | abi::kMSG_MORE | abi::kMSG_EOR | abi::kMSG_DONTROUTE;
+  long r;
+  for (int tries = 0; tries < 2; tries++) {
+    r = host::Sendmsg(socket_.fd.get(), &m,
+                      static_cast<int>(flags & kPassed) | MSG_DONTWAIT | MSG_NOSIGNAL);
+    // It may have become writable before it was watched.
+    if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
+    Arm();
+  }
+  if (r < 0) return Failed(r);
+  src.Consume(static_cast<size_t>(r));
+  return static_cast<uint64_t>(r);
+}
+
+base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6) {
+  iovec iov{const_cast<void*>(data), n};
+  msghdr m{};
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  sockaddr_storage name;
+  if (to != nullptr) {
+    m.msg_name = &name;
+    m.msg_namelen = ToHost(*to, ipv6, &name);
+  }
+  const long r = host::Sendmsg(socket_.fd.get(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (r < 0) return Failed(r);
+  return static_cast<uint64_t>(r);
+}
+
+base::Result<HostEnd::Received> HostEnd::Receive(IoBuffer& dst, uint32_t flags, bool stream) {
+  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+    if (TakeReset() != 0) return abi::Errno::kECONNRESET;
+    return Received{};
+  }
+  HostIov pieces[kMaxPieces];
+  const size_t n = dst.HostVec(true, pieces, kMaxPieces);
+  if (n == 0 && dst.remaining() > 0) return abi::Errno::kEFAULT;
+  iovec iov[kMaxPieces];
+  for (size_t i = 0; i < n; i++) iov[i] = {pieces[i].base, pieces[i].len};
+  sockaddr_storage from{};
+  msghdr m{};
+  m.msg_iov = iov;
+  m.msg_iovlen = n;
+  if (!stream) {
+    m.msg_name = &from;
+    m.msg_namelen = sizeof from;
+  }
+  constexpr uint32_t kPassed = abi::kMSG_OOB | abi::kMSG_PEEK | abi::kMSG_TRUNC;
+  long r;
+  for (int tries = 0; tries < 2; tries++) {
+    r = host::Recvmsg(socket_.fd.get(), &m, static_cast<int>(flags & kPassed) | MSG_DONTWAIT);
+    if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
+    Arm();
+  }
+  if (r < 0) return Failed(r);
+  const auto moved = static_cast<size_t>(r);
+  dst.Consume(std::min(moved, dst.remaining()));
+  Received got;
+  got.bytes = moved;
+  got.flags = static_cast<uint32_t>(m.msg_flags) & (abi::kMSG_TRUNC | abi::kMSG_OOB);
+  if (!stream) got.from = m.msg_namelen >= sizeof(sockaddr_in) ? FromHost(from) : remote();
+  return got;
+}
+
+base::Result<base::Ref<HostEnd>> HostEnd::Accept() {
+  sockaddr_storage from{}, at{};
+  socklen_t from_len = sizeof from, at_len = sizeof at;
+  long r;
+  for (int tries = 0; tries < 2; tries++) {
+    r = host::Accept(socket_.fd.get(), reinterpret_cast<sockaddr*>(&from), &from_len);
+    if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
+    Arm();
+  }
+  if (r < 0) return Failed(r);
+  NetOutside::HostSocket s;
+  s.fd.reset(static_cast<int>(r));
+  s.remote = FromHost(from);
+  const bool named = host::Getsockname(s.fd.get(), reinterpret_cast<sockaddr*>(&at), &at_len) == 0;
+  s.local = named && at.ss_family != AF_UNIX ? FromHost(at) : local();
+  return base::MakeRef<HostEnd>(outside_, std::move(s));
+}
+
+base::Result<void> HostEnd::Shutdown(int32_t how) {
+  const long r = host::Shutdown(socket_.fd.get(), how);
+  if (r < 0) return host::HostToGuest(r);
+  return {};
+}
+
+uint32_t HostEnd::Poll() {
+  if (const Fate f = fate_.load(std::memory_order_acquire); f != Fate::kAlive) [[unlikely]] {
+    const uint32_t ended = POLLIN | POLLRDNORM | POLLRDHUP | POLLOUT | POLLWRNORM | POLLHUP;
+    return f == Fate::kReset ? ended | POLLERR : ended;
+  }
+  pollfd p{socket_.fd.get(), POLLIN | POLLOUT | POLLPRI | POLLRDNORM | POLLWRNORM | POLLRDHUP, 0};
+  timespec zero{};
+  return host::Poll(&p, 1, &zero) > 0 ? static_cast<uint16_t>(p.revents) : 0;
+}
+
+int32_t HostEnd::TakeError() {
+  if (const int32_t reset = TakeReset(); reset != 0) return reset;
+  const int error = host::SocketError(socket_.fd.get());
+  return error == 0 ? 0 : static_cast<int32_t>(host::HostToGuest(error));
+}
+
+uint32_t HostEnd::ReadableBytes() {
+  int n = 0;
+  return host::Ioctl(socket_.fd.get(), FIONREAD, &n) < 0 ? 0 : static_cast<uint32_t>(n);
+}
+
+bool HostEnd::Info(abi::TcpInfo* out) {
+  return host::GetTcpInfo(socket_.fd.get(), out, sizeof *out) >= 0;
+}
+
+void HostEnd::SetOption(NetOutside::Option o) {
+  if (socket_.id != 0) outside_->SetOption(socket_.id, std::move(o));
+}
+
+}  // namespace sentry

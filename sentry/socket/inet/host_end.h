@@ -1,0 +1,77 @@
+// HostEnd: a host socket that the outside gave, as an inet socket uses it: straight between guest
+// memory and the host's socket, without a queue of its own.
+#pragma once
+
+#include "platform/base/ref.h"
+#include "sentry/fs/hostfd/notifier.h"
+#include "sentry/mm/io_buffer.h"
+#include "sentry/socket/inet/outside.h"
+#include "sentry/wait/wait_queue.h"
+
+namespace sentry {
+
+class Task;
+
+class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
+ public:
+  HostEnd(base::Ref<NetOutside> outside, NetOutside::HostSocket s);
+  ~HostEnd() override;
+
+  // Asks the outside, and waits for what it says. Null: it does not reach that port. ERESTARTSYS,
+  // and what connect(2), listen(2) or bind(2) tell.
+  using Question = void (NetOutside::*)(NetOutside::Request, NetOutside::Done);
+  static base::Result<base::Ref<HostEnd>> Ask(Task& task, base::Ref<NetOutside> outside,
+                                              Question question, NetOutside::Request r);
+
+  // Whose wait queue is woken when the host's socket gets ready; outlives this.
+  void Attach(WaitQueue* queue) { queue_ = queue; }
+  // Nothing is announced any more, now or later.
+  void Detach();
+  // Readiness is announced from now on (a first look at it counts as an announcement).
+  void Arm();
+
+  const Endpoint& local() const { return socket_.local; }
+  const Endpoint& remote() const { return socket_.remote; }
+  bool sends_anywhere() const { return socket_.sends_anywhere; }
+
+  // None blocks: EAGAIN arms. flags: MSG_* of the guest's call that the host shall see.
+  base::Result<uint64_t> Send(IoBuffer& src, uint32_t flags);
+  base::Result<uint64_t> SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6);
+  struct Received {
+    uint64_t bytes = 0;
+    uint32_t flags = 0;  // MSG_TRUNC, MSG_OOB
+    Endpoint from;       // of datagrams
+  };
+  // discard: MSG_TRUNC of a stream, which throws bytes away.
+  base::Result<Received> Receive(IoBuffer& dst, uint32_t flags, bool stream);
+  base::Result<base::Ref<HostEnd>> Accept();
+  base::Result<void> Shutdown(int32_t how);
+  uint32_t Poll();
+  // SO_ERROR, which is cleared.
+  int32_t TakeError();
+  uint32_t ReadableBytes();
+  // False: not a TCP socket of the host.
+  bool Info(abi::TcpInfo* out);
+  void SetOption(NetOutside::Option o);
+  // The outside is gone: all that are connected are reset, as their users see it.
+  static void ResetAll();
+
+ private:
+  void OnHostReady(uint32_t ready) override;
+  base::Error Failed(long r);
+  // Zero, or once ECONNRESET after ResetAll().
+  int32_t TakeReset();
+  void Reset();
+
+  const base::Ref<NetOutside> outside_;
+  NetOutside::HostSocket socket_;
+  std::atomic<WaitQueue*> queue_{nullptr};
+  base::Mutex<base::LockClass::kFile> arm_mu_;
+  uint64_t watch_ GUARDED_BY(arm_mu_) = 0;
+  bool detached_ GUARDED_BY(arm_mu_) = false;
+  std::atomic<bool> armed_{false};
+  enum class Fate : uint8_t { kAlive, kReset, kResetTold };
+  std::atomic<Fate> fate_{Fate::kAlive};
+};
+
+}  // namespace sentry

@@ -1,0 +1,164 @@
+#include "sentry/socket/inet/udp_outside.h"
+
+#include <algorithm>
+
+#include "syscalls/abi/epoll.h"
+
+namespace sentry {
+
+void UdpOutside::Detach() {
+  std::vector<base::Ref<HostEnd>> hosts = Hosts();
+  std::list<Peer> peers;
+  {
+    base::MutexLock lock(mu_);
+    queue_ = nullptr;
+    bound_.reset();  // hosts holds it, too
+    peers.swap(peers_);
+  }
+  for (const base::Ref<HostEnd>& host : hosts) host->Detach();
+  for (const Peer& p : peers) {
+    if (p.host) p.host->Detach();  // answered meanwhile
+  }
+}
+
+base::Result<Endpoint> UdpOutside::Connect(Task& task, NetOutside::Request r) {
+  const Endpoint remote = r.remote;
+  base::Ref<HostEnd> host = TRY(HostEnd::Ask(task, outside_, &NetOutside::Connect, std::move(r)));
+  if (!host) return abi::Errno::kENETUNREACH;
+  std::list<Peer> old;
+  {
+    base::MutexLock lock(mu_);
+    host->Attach(queue_);
+    peers_.swap(old);
+    peers_.push_front({remote, host, {}});
+  }
+  host->Arm();
+  return host->local();
+}
+
+base::Result<void> UdpOutside::Bind(Task& task, NetOutside::Request r) {
+  base::Ref<HostEnd> host = TRY(HostEnd::Ask(task, outside_, &NetOutside::Bind, std::move(r)));
+  if (!host) return {};
+  {
+    base::MutexLock lock(mu_);
+    host->Attach(queue_);
+    bound_ = host;
+  }
+  host->Arm();
+  return {};
+}
+
+base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8_t> data) {
+  const Endpoint remote = r.remote;
+  const bool ipv6 = r.ipv6;
+  base::Ref<HostEnd> host;
+  const Endpoint* to = nullptr;
+  {
+    std::list<Peer> dropped;
+    base::MutexLock lock(mu_);
+    if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
+    if (bound_ && bound_->sends_anywhere()) {
+      host = bound_;
+      to = &remote;
+    } else {
+      auto it = std::find_if(peers_.begin(), peers_.end(),
+                             [&](const Peer& p) { return p.remote == remote; });
+      if (it != peers_.end()) {
+        peers_.splice(peers_.begin(), peers_, it);
+        host = it->host;
+        if (!host) {
+          if (it->waiting.size() >= kMaxWaiting) return abi::Errno::kEAGAIN;
+          it->waiting.emplace_back(data.begin(), data.end());
+          return {};
+        }
+      } else {
+        peers_.push_front({remote, nullptr, {{data.begin(), data.end()}}});
+        if (peers_.size() > kMaxPeers) {
+          dropped.splice(dropped.begin(), peers_, std::prev(peers_.end()));
+        }
+      }
+    }
+  }
+  if (host) {
+    TRY(host->SendTo(data.data(), data.size(), to, ipv6));
+    return {};
+  }
+  outside_->Connect(std::move(r), [self = base::Ref<UdpOutside>(this), remote,
+                                   ipv6](base::Result<NetOutside::HostSocket> answer) {
+    self->Answered(remote, ipv6, std::move(answer));
+  });
+  return {};
+}
+
+void UdpOutside::Answered(const Endpoint& remote, bool ipv6,
+                          base::Result<NetOutside::HostSocket> answer) {
+  base::Ref<HostEnd> host;
+  if (answer.ok()) host = base::MakeRef<HostEnd>(outside_, std::move(*answer));
+  std::vector<std::vector<uint8_t>> waiting;
+  {
+    base::MutexLock lock(mu_);
+    auto it = std::find_if(peers_.begin(), peers_.end(),
+                           [&](const Peer& p) { return p.remote == remote; });
+    if (queue_ == nullptr || it == peers_.end()) return;
+    if (!host) {
+      peers_.erase(it);
+      error_ = static_cast<int32_t>(answer.error().guest_errno());
+      queue_->Wake(abi::kEPOLLERR | abi::kEPOLLOUT);
+      return;
+    }
+    host->Attach(queue_);
+    it->host = host;
+    waiting.swap(it->waiting);
+  }
+  for (const std::vector<uint8_t>& data : waiting) {
+    (void)host->SendTo(data.data(), data.size(), nullptr, ipv6);
+  }
+  // Who waits already must hear of what comes.
+  host->Arm();
+}
+
+std::vector<base::Ref<HostEnd>> UdpOutside::Hosts() {
+  std::vector<base::Ref<HostEnd>> all;
+  base::MutexLock lock(mu_);
+  if (bound_) all.push_back(bound_);
+  for (const Peer& p : peers_) {
+    if (p.host) all.push_back(p.host);
+  }
+  return all;
+}
+
+base::Result<HostEnd::Received> UdpOutside::Receive(IoBuffer& dst, uint32_t flags) {
+  {
+    base::MutexLock lock(mu_);
+    if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
+  }
+  for (const base::Ref<HostEnd>& host : Hosts()) {
+    base::Result<HostEnd::Received> r = host->Receive(dst, flags, false);
+    if (!r.is(abi::Errno::kEAGAIN)) return r;
+  }
+  return abi::Errno::kEAGAIN;
+}
+
+uint32_t UdpOutside::Poll() {
+  uint32_t m = 0;
+  for (const base::Ref<HostEnd>& host : Hosts()) m |= host->Poll();
+  base::MutexLock lock(mu_);
+  return error_ != 0 ? m | abi::kEPOLLERR : m;
+}
+
+void UdpOutside::Arm() {
+  for (const base::Ref<HostEnd>& host : Hosts()) host->Arm();
+}
+
+int32_t UdpOutside::TakeError() {
+  {
+    base::MutexLock lock(mu_);
+    if (error_ != 0) return std::exchange(error_, 0);
+  }
+  for (const base::Ref<HostEnd>& host : Hosts()) {
+    if (const int32_t e = host->TakeError()) return e;
+  }
+  return 0;
+}
+
+}  // namespace sentry

@@ -1,0 +1,50 @@
+// The host sockets of one datagram socket: one for what it is bound to, one for each place outside
+// that it sends to. The outside judges each such place.
+#pragma once
+
+#include <list>
+
+#include "sentry/socket/inet/host_end.h"
+
+namespace sentry {
+
+class UdpOutside : public base::RefCounted {
+ public:
+  // queue: the socket's, woken until Detach().
+  UdpOutside(base::Ref<NetOutside> outside, WaitQueue* queue)
+      : outside_(std::move(outside)), queue_(queue) {}
+  // The socket is closed or disconnected: the host's sockets go.
+  void Detach();
+
+  // connect(2) and bind(2): wait for the outside's answer.
+  base::Result<Endpoint> Connect(Task& task, NetOutside::Request r);
+  base::Result<void> Bind(Task& task, NetOutside::Request r);
+  // Sends to r.remote, at once or when the outside has answered: EAGAIN, or what a host says.
+  base::Result<void> Send(NetOutside::Request r, std::span<const uint8_t> data);
+  // From whichever socket has something. EAGAIN arms all.
+  base::Result<HostEnd::Received> Receive(IoBuffer& dst, uint32_t flags);
+  uint32_t Poll();
+  void Arm();
+  int32_t TakeError();
+
+ private:
+  struct Peer {
+    Endpoint remote;
+    base::Ref<HostEnd> host;  // null: the outside was asked
+    std::vector<std::vector<uint8_t>> waiting;
+  };
+  // The least recently used beyond these goes; what waits for an answer at most.
+  static constexpr size_t kMaxPeers = 64, kMaxWaiting = 16;
+
+  void Answered(const Endpoint& remote, bool ipv6, base::Result<NetOutside::HostSocket> answer);
+  std::vector<base::Ref<HostEnd>> Hosts();
+
+  const base::Ref<NetOutside> outside_;
+  base::Mutex<base::LockClass::kSocket> mu_;
+  WaitQueue* queue_ GUARDED_BY(mu_);
+  base::Ref<HostEnd> bound_ GUARDED_BY(mu_);
+  std::list<Peer> peers_ GUARDED_BY(mu_);  // the most recently used first
+  int32_t error_ GUARDED_BY(mu_) = 0;      // why the outside refused
+};
+
+}  // namespace sentry

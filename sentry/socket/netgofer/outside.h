@@ -1,0 +1,35 @@
+// The outside of a sandbox by way of the net gofer.
+#pragma once
+
+#include "netgofer/client/client.h"
+#include "platform/base/mutex.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/socket/inet/outside.h"
+
+namespace sentry {
+
+class NetGoferOutside : public NetOutside {
+ public:
+  // Gives a kernel's first network namespace an outside. socket: the connection to the net gofer,
+  // which starts with the first request.
+  static void Attach(Kernel& kernel, base::UniqueFd socket);
+
+  void Connect(Request r, Done done) override;
+  void Listen(Request r, Done done) override;
+  void Bind(Request r, Done done) override;
+  void SetOption(uint64_t id, Option o) override;
+  void Closed(uint64_t id) override;
+  // As it was at most a second ago; the last known, once the net gofer is gone.
+  NetConfig Config() override;
+
+ private:
+  NetGoferOutside(base::UniqueFd socket, std::function<void()> on_lost);
+  void Ask(netgofer::wire::Op op, const Request& r, Done done);
+
+  const base::Ref<netgofer::Client> client_;
+  base::Mutex<base::LockClass::kLeaf> mu_;
+  NetConfig config_ GUARDED_BY(mu_);
+  int64_t config_time_ GUARDED_BY(mu_) = 0;  // monotonic; 0: never asked
+};
+
+}  // namespace sentry
