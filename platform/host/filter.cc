@@ -76,7 +76,10 @@ std::string DescribeHostCalls() {
   struct {
     const char* name;
     uint32_t roles;
-  } kinds[] = {{"sentry", kSentry}, {"gofer", kGofer}, {"added by the ptrace engine", kPtrace}};
+  } kinds[] = {{"sentry", kSentry},
+               {"gofer", kGofer},
+               {"net gofer", kNetGofer},
+               {"added by the ptrace engine", kPtrace}};
   for (auto& k : kinds) {
     snprintf(line, sizeof line, "%s: %d host calls\n", k.name, AllowedCalls(k.roles));
     out += line;

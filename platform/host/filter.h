@@ -14,6 +14,7 @@ enum Role : uint32_t {
   kGofer = 2,
   kPtrace = 4,  // with kSentry: what the ptrace engine needs
   kSetup = 8,   // in no filter
+  kNetGofer = 16,
 };
 
 enum class Violation {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <errno.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -46,6 +48,6 @@ constexpr Row kRows[] = {
 };
 
 // The role sets that processes have: one filter each.
-constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kGofer};
+constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kGofer, kNetGofer};
 
 }  // namespace host

@@ -33,6 +33,7 @@ int Exited(int code) { return code << 8; }
 TEST(Filter, BudgetsHold) {
   EXPECT_LT(AllowedCalls(kSentry), 60);
   EXPECT_LT(AllowedCalls(kGofer), 40);
+  EXPECT_LT(AllowedCalls(kNetGofer), 40);
   printf("sentry %d, gofer %d, sentry with ptrace %d\n", AllowedCalls(kSentry),
          AllowedCalls(kGofer), AllowedCalls(kSentry | kPtrace));
   EXPECT_NE(DescribeHostCalls().find("sentry: "), std::string::npos);
@@ -62,9 +63,14 @@ TEST(Filter, KillsTheRest) {
     int status = Under(roles, Violation::kKill, f);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
   };
-  for (uint32_t role : {uint32_t{kSentry}, uint32_t{kGofer}, uint32_t{kSentry | kPtrace}}) {
+  for (uint32_t role :
+       {uint32_t{kSentry}, uint32_t{kGofer}, uint32_t{kNetGofer}, uint32_t{kSentry | kPtrace}}) {
     EXPECT_TRUE(killed(role, [] { RawCall(SYS_execve, 0, 0, 0); }));
-    EXPECT_TRUE(killed(role, [] { RawCall(SYS_socket, AF_INET, SOCK_STREAM, 0); }));
+    EXPECT_TRUE(killed(role, [] { RawCall(SYS_socket, AF_INET, SOCK_RAW, 0); }));
+    EXPECT_TRUE(killed(role, [] { RawCall(SYS_socket, AF_PACKET, SOCK_DGRAM, 0); }));
+    if (role != kNetGofer) {
+      EXPECT_TRUE(killed(role, [] { RawCall(SYS_socket, AF_INET, SOCK_STREAM, 0); }));
+    }
     EXPECT_TRUE(killed(role, [] { RawCall(SYS_socketpair, AF_INET, SOCK_STREAM, 0, 0); }));
     EXPECT_TRUE(killed(role, [] { RawCall(SYS_kill, 1, 0); }));
     EXPECT_TRUE(killed(role, [] { RawCall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }));
@@ -80,6 +86,8 @@ TEST(Filter, KillsTheRest) {
   }
   EXPECT_TRUE(killed(kSentry, [] { RawCall(SYS_ptrace, 0, 0, 0, 0); }));
   EXPECT_TRUE(killed(kGofer, [] { RawCall(SYS_ptrace, 0, 0, 0, 0); }));
+  EXPECT_TRUE(killed(kSentry, [] { RawCall(SYS_sendmsg, 0, 0, MSG_FASTOPEN); }));
+  EXPECT_TRUE(killed(kNetGofer, [] { RawCall(SYS_openat, 0, 0, 0); }));
   EXPECT_TRUE(killed(kSentry, [] { RawCall(SYS_openat2, 0, 0, 0, 0); }));
   EXPECT_TRUE(killed(kSentry, [] { RawCall(SYS_ioctl, 0, TIOCSTI, 0); }));
   EXPECT_TRUE(killed(kSentry, [] { RawCall(SYS_fcntl, 0, F_SETOWN, 0); }));

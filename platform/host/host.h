@@ -161,6 +161,8 @@ inline long Eventfd(unsigned value, int flags) {
 inline long Socketpair(int type, int fds[2]) {
   return Call<SYS_socketpair>(AF_UNIX, type | SOCK_CLOEXEC, 0, fds);
 }
+// A connection that waits at a listening socket; close-on-exec.
+inline long Accept(int fd) { return Call<SYS_accept4>(fd, nullptr, nullptr, SOCK_CLOEXEC); }
 
 // --- Memory ---
 // The address or -errno: test with IsError().

@@ -84,8 +84,11 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
   if (long r = Socketpair(SOCK_STREAM, pipe_fds); r < 0)
     return base::Status::Errno("socketpair", static_cast<int>(-r));
   base::UniqueFd parent_end(pipe_fds[0]), child_end(pipe_fds[1]);
-  bool user_namespace = true;
-  long pid = Call<SYS_clone>(CLONE_NEWUSER | options.namespaces | SIGCHLD, 0, 0, 0, 0);
+  bool user_namespace = !root || !options.keep_user_namespace;
+  long pid = -EPERM;
+  if (user_namespace) {
+    pid = Call<SYS_clone>(CLONE_NEWUSER | options.namespaces | SIGCHLD, 0, 0, 0, 0);
+  }
   if (pid < 0 && root) {
     user_namespace = false;
     pid = Call<SYS_clone>(options.namespaces | SIGCHLD, 0, 0, 0, 0);
@@ -94,14 +97,14 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
   if (pid == 0) {
     in_user_namespace = user_namespace;
     parent_end.reset();
-    Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+    if (!options.outlive) Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
     char byte;
     if (Read(child_end.get(), &byte, 1) != 1) ExitGroup(1);
     if (user_namespace && options.ids == Ids::kNobody) {
       if (root) Call<SYS_setgroups>(0, nullptr);
       if (Call<SYS_setresgid>(0, 0, 0) < 0 || Call<SYS_setresuid>(0, 0, 0) < 0) ExitGroup(1);
       // A change of ids clears it.
-      Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+      if (!options.outlive) Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
       // The command may have ended meanwhile; if it lives, it keeps its end open until it has seen
       // our byte.
       pollfd p{child_end.get(), POLLIN, 0};
@@ -195,12 +198,14 @@ base::StatusOr<EmptyRoot> MakeEmptyRoot(uint64_t size) {
 base::Status DropRights(const RightsOptions& options) {
   long r = 0;
   if (!in_user_namespace && options.ids == Ids::kNobody && Call<SYS_geteuid>() == 0) {
+    // Else a change of ids clears all of them.
+    if (options.capabilities != 0) Call<SYS_prctl>(PR_SET_KEEPCAPS, 1);
     if ((r = Call<SYS_setgroups>(0, nullptr)) < 0 ||
         (r = Call<SYS_setresgid>(kNobodyId, kNobodyId, kNobodyId)) < 0 ||
         (r = Call<SYS_setresuid>(kNobodyId, kNobodyId, kNobodyId)) < 0) {
       return base::Status::Errno("becoming nobody", static_cast<int>(-r));
     }
-    Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
+    if (!options.outlive) Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
   }
   if ((r = Call<SYS_prctl>(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) < 0) {
     return base::Status::Errno("no_new_privs", static_cast<int>(-r));

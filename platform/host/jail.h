@@ -27,13 +27,17 @@ enum class Ids {
 struct ForkOptions {
   int namespaces = 0;  // CLONE_NEW*, without CLONE_NEWUSER, which is always tried
   Ids ids = Ids::kNobody;
+  bool outlive = false;  // the child lives on when the calling thread ends
+  // Root's child stays in the caller's user namespace: what DropRights() leaves it then counts
+  // outside too. Others can't have namespaces without a user namespace.
+  bool keep_user_namespace = false;
 };
 
 // Forks this (single-threaded) process into new namespaces; 0 in the child, whose ids are mapped
-// and who has all capabilities over its namespaces, but none outside. The child is killed when the
-// calling thread ends. With CLONE_NEWPID the child is process 1: all that it creates dies with it.
-// Where user namespaces are forbidden: root goes on without one; others get a sentence that says
-// what to change.
+// and who has all capabilities over its namespaces, but none outside. Unless it shall outlive it,
+// the child is killed when the calling thread ends. With CLONE_NEWPID the child is process 1: all
+// that it creates dies with it. Where user namespaces are forbidden: root goes on without one;
+// others get a sentence that says what to change.
 base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options);
 
 // The host threads that a sandbox may have, its sentry's and its guests', counting what a hostile
@@ -61,6 +65,7 @@ struct RightsOptions {
   uint64_t capabilities =
       0;  // what stays (bits of CAP_*): 0 but for a gofer that serves files of several ids
   Ids ids = Ids::kNobody;  // as at the fork
+  bool outlive = false;    // likewise
 };
 base::Status DropRights(const RightsOptions& options);
 

@@ -145,6 +145,16 @@ void* Wait(void*) {
   Count(n);
 }
 
+// Wakes the net gofer up, and waits for what it says.
+int UseNetwork() {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);
+  to.sin_addr.s_addr = htonl(0xc0000201);  // 192.0.2.1, nobody's
+  int s = socket(AF_INET, SOCK_DGRAM, 0);
+  return connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 ? 0 : 1;
+}
+
 int Main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   if (strcmp(what, "escaped") == 0) return kEscaped;
@@ -152,6 +162,7 @@ int Main(int argc, char** argv) {
     for (const Act& a : Acts()) printf("%s %u %d\n", a.name, a.flags, a.reached);
     return 0;
   }
+  if (strcmp(what, "network") == 0) return UseNetwork();
   if (strcmp(what, "threads") == 0) {
     if (argc > 2) {
       InstallTrap();

@@ -47,7 +47,11 @@ const char* Mode() {
   return mode ? mode : "";
 }
 
-const char* RoleName(uint32_t roles) { return (roles & host::kGofer) != 0 ? "gofer" : "sentry"; }
+const char* RoleName(uint32_t roles) {
+  return (roles & host::kNetGofer) != 0 ? "netgofer"
+         : (roles & host::kGofer) != 0  ? "gofer"
+                                        : "sentry";
+}
 
 long Plain(long nr, long a, long b, long c, long d, long e, long f) {
   return host::RawCall(nr, static_cast<uint64_t>(a), static_cast<uint64_t>(b),

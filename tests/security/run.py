@@ -34,6 +34,8 @@ import workloads  # noqa: E402
 ROOT_ONLY, MAYBE, HOST_OBJECT, RIGHTS_STOP, SERVED_ROOT = 1, 2, 4, 8, 16
 ESCAPED = 86
 SOMEBODY = 54321  # a user and a group that own nothing
+# What the net gofer is there for.
+NET_GOFERS = ("socket_inet", "socket_inet6", "socket_netlink", "connect_inet")
 ENGINES = ("systrap", "ptrace")
 Act = collections.namedtuple("Act", "name flags reached")
 User = collections.namedtuple("User", "name ids")  # ids: arguments of subprocess
@@ -173,7 +175,8 @@ class Tests:
         with self.Victim(self, user, folder) as victim:
             _, _, err = self.run(
                 [self.bin["moat_compromised"], "--debug-log", log, "do", "--root",
-                 os.path.join(folder, "served"), "--", "/attacker", "list"], user, folder,
+                 os.path.join(folder, "served"), "--", "/attacker",
+                 "network" if role == "netgofer" else "list"], user, folder,
                 {"MOAT_TARGET": victim.target, "MOAT_COMPROMISED": "%s:%s:%s" % (mode, role, act.name)})
             untouched = victim.untouched()
         try:
@@ -194,6 +197,9 @@ class Tests:
         if not act.flags & ROOT_ONLY or (os.getuid() == 0 and not user.ids):
             native, words = self.native(user, act)
             self.check("native %s %s" % (user.name, act.name), native or act.flags & MAYBE, words)
+        if not act.flags & SERVED_ROOT and act.name not in NET_GOFERS:
+            reached, words = self.compromised(user, "netgofer", act, "attack")
+            self.check("netgofer %s %s" % (user.name, act.name), reached is False, words)
         for role in ("sentry", "gofer"):
             if act.flags & SERVED_ROOT and role != "gofer":
                 continue
@@ -273,7 +279,7 @@ class Tests:
         with open(log) as f:
             used = set(re.findall(r"used (\w+) (\d+)", f.read()))
         for index, roles, call, reason in rows:
-            wanted = [role for bit, role in ((1, "sentry"), (2, "gofer"), (4, "sentry"))
+            wanted = [role for bit, role in ((1, "sentry"), (2, "gofer"), (4, "sentry"), (16, "netgofer"))
                       if int(roles) & bit]
             for role in wanted:
                 self.check("row %s of the %s (%s)" % (call, role, reason),
@@ -289,7 +295,7 @@ class Tests:
                 self.check("the hook's variable in " + name,
                            (b"MOAT_COMPROMISED" in f.read()) == expected)
         text = self.output([self.bin["moat"], "debug", "--host-calls"])
-        for role, most in (("sentry", 60), ("gofer", 40)):
+        for role, most in (("sentry", 60), ("gofer", 40), ("net gofer", 40)):
             n = int(re.search(r"^%s: (\d+) host calls" % role, text, re.M).group(1))
             self.check("host calls of the " + role, n < most, "%d" % n)
 

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 # In the guest, with /v a folder of the host and /ro the same, read-only.
@@ -87,6 +88,30 @@ t = threading.Thread(target=spin, daemon=True); t.start(); time.sleep(0.05)
 p = multiprocessing.Process(target=spin); p.start(); time.sleep(0.05); p.terminate(); p.join()
 os._exit(0)
 """
+# In the guest: the network outside. argv: a port of the host's that answers, for TCP and UDP.
+NETWORK = r"""
+import socket, sys
+port = int(sys.argv[1])
+for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        s = socket.socket(family, kind); s.settimeout(2)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if kind == socket.SOCK_STREAM: s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET: s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 60)
+        try: s.connect((host, port)); s.send(b"x"); s.recv(10)
+        except OSError: pass
+        try: s.shutdown(socket.SHUT_RDWR)
+        except OSError: pass
+        s.close()
+s = socket.socket(); s.bind(("0.0.0.0", 0)); s.listen()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("0.0.0.0", 0))
+try: u.sendto(b"x", ("127.0.0.1", port))
+except OSError: pass
+q = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); q.settimeout(1)
+try:
+    q.connect(("127.0.0.1", 53)); q.send(b"\0\7\1\0\0\1\0\0\0\0\0\0\1a\4test\0\0\1\0\1"); q.recv(100)
+except OSError: pass
+"""
 
 
 class Runner:
@@ -130,18 +155,50 @@ class Runner:
         os.close(read)
         os.close(write)
 
-    def terminal(self):
-        self.on_terminal(self.command("--", "python3", "-c", STREAMS))
-        # A bundle may want the caller's terminal as it is.
+    def bundle(self, args):
         config = {"ociVersion": "1.0.2", "root": {"path": "/"},
                   "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "cwd": "/",
-                              "args": ["python3", "-c", STREAMS],
-                              "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+                              "args": args, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
                   "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]}
         with open(os.path.join(self.folder, "config.json"), "w") as f:
             json.dump(config, f)
+
+    def container(self):
+        """Commands that come to a sandbox one after the other."""
+        name = "moat-container-%d" % os.getpid()
+        folder = tempfile.mkdtemp(dir=self.folder)
+        Runner(self.moat, folder, self.log).bundle(["sleep", "1000"])
+        # Large enough that the net gofer needs memory for it.
+        policy = os.path.join(folder, "policy.json")
+        with open(policy, "w") as f:
+            json.dump({"rules": [{"action": "allow", "domain": "a%d.example.com" % i}
+                                 for i in range(3000)]}, f)
+        for words in (["create", "--bundle", folder, name], ["start", name],
+                      ["exec", name, "true"], ["ps", name],
+                      ["network", name, "--set", policy], ["delete", "--force", name]):
+            subprocess.run([self.moat, "--root", folder + "/state", "--overlay=memory",
+                            "--debug-log", self.log, *words], timeout=90,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL,
+                           env=dict(os.environ, MOAT_COMPROMISED="observe"))
+
+    def terminal(self):
+        self.on_terminal(self.command("--", "python3", "-c", STREAMS))
+        # A bundle may want the caller's terminal as it is.
+        self.bundle(["python3", "-c", STREAMS])
         self.on_terminal([self.moat, "--debug-log", self.log, "run", "--bundle", self.folder,
                           "moat-workload-%d" % os.getpid()])
+
+    def network(self):
+        policy, log = (os.path.join(self.folder, n) for n in ("policy.json", "decisions"))
+        with open(policy, "w") as f:
+            json.dump({"log": "all", "resolvers": ["127.0.0.1"],
+                       "rules": [{"action": "allow", "domain": "a.test"},
+                                 {"action": "allow", "cidr": ["127.0.0.0/8", "::1"]}]}, f)
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            words = ["--network=host", "--", "python3", "-c", NETWORK, str(s.getsockname()[1])]
+            self.run(*words)
+            self.run("--egress-policy", policy, "--egress-log", log, *words)
 
     def on_terminal(self, words):
         pid, fd = pty.fork()
@@ -166,7 +223,7 @@ def run_all(moat, folder, log, behaviour_tests):
     """Logs what the sentries and gofers of all workloads use."""
     r = Runner(moat, folder, log)
     open(log, "w").close()
-    jobs = [lambda: r.files("systrap"), lambda: r.files("ptrace"), r.streams, r.terminal,
+    jobs = [lambda: r.files("systrap"), lambda: r.files("ptrace"), r.streams, r.terminal, r.container, r.network,
             lambda: r.python(KERNEL), lambda: r.python(KERNEL, "ptrace")]
     tests = [os.path.join(behaviour_tests, t) for t in sorted(os.listdir(behaviour_tests))
              if t.endswith("_test")]

@@ -1,0 +1,75 @@
+// For tests: a net gofer on a thread, and sockets of an outside on loopback addresses.
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "netgofer/server/server.h"
+
+namespace netgofer::testing {
+
+class ServerThread {
+ public:
+  explicit ServerThread(ServerOptions options) {
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) abort();
+    client_.reset(fds[0]);
+    options.socket.reset(fds[1]);
+    thread_ = std::thread([this](ServerOptions o) { exit_code_ = ServerMain(std::move(o)); },
+                          std::move(options));
+  }
+  ~ServerThread() { Join(); }
+  base::UniqueFd TakeClientSocket() { return std::move(client_); }
+  // Only after the client's end was closed.
+  int Join() {
+    client_.reset();
+    if (thread_.joinable()) thread_.join();
+    return exit_code_;
+  }
+
+ private:
+  base::UniqueFd client_;
+  int exit_code_ = -1;
+  std::thread thread_;
+};
+
+inline Endpoint At(const std::string& address, uint16_t port) {
+  return {.address = ParseAddress(address).value(), .port = port};
+}
+
+// A socket bound to an IPv4 address (port 0: any), listening if it is a stream; invalid if it can't
+// be bound.
+inline base::UniqueFd Outside(int type, const char* address, uint16_t port, uint16_t* bound) {
+  base::UniqueFd fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(port);
+  inet_pton(AF_INET, address, &a.sin_addr);
+  const int one = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  socklen_t n = sizeof a;
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&a), n) != 0) return {};
+  if (type == SOCK_STREAM && listen(fd.get(), 16) != 0) return {};
+  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&a), &n);
+  *bound = ntohs(a.sin_port);
+  return fd;
+}
+
+// The next message or bytes; "<none>" if nothing comes within the time.
+inline std::string Next(int fd, int timeout_ms = 5000) {
+  pollfd p{fd, POLLIN, 0};
+  if (poll(&p, 1, timeout_ms) <= 0) return "<none>";
+  char buffer[65536];
+  const ssize_t n = recv(fd, buffer, sizeof buffer, 0);
+  return n < 0 ? "<error>" : std::string(buffer, static_cast<size_t>(n));
+}
+
+}  // namespace netgofer::testing
