@@ -1,9 +1,12 @@
 // moat: global flags, then a subcommand.
+#include <unistd.h>
+
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
+#include "runsc-cli/oci/report.h"
 
 #ifndef MOAT_VERSION
 #define MOAT_VERSION "0.1"
@@ -22,10 +25,35 @@ struct Command {
 constexpr Command kCommands[] = {
     {"do", "do [FLAGS] [--] CMD [ARG...]",
      "run a command in a fresh sandbox over a root file system", CmdDo},
-    {"run", "run [--bundle DIR] ID", "run an OCI bundle in the foreground", CmdRun},
+    {"run", "run [FLAGS] ID", "create and start a container from an OCI bundle", CmdRun},
+    {"create", "create [FLAGS] ID", "make a container, ready to start", CmdCreate},
+    {"start", "start ID", "start a created container", CmdStart},
+    {"state", "state ID", "print a container's state", CmdState},
+    {"exec", "exec [FLAGS] ID CMD [ARG...]", "run another process in a container", CmdExec},
+    {"kill", "kill [--all] ID [SIGNAL]", "send a signal to a container's process", CmdKill},
+    {"delete", "delete [--force] ID", "remove a container", CmdDelete},
+    {"list", "list [FLAGS]", "print all containers", CmdList},
+    {"ps", "ps [--format json] ID", "print a container's processes", CmdPs},
+    {"pause", "pause ID", "halt all processes of a container", CmdPause},
+    {"resume", "resume ID", "let a paused container run on", CmdResume},
+    {"update", "update [FLAGS] ID", "change a container's limits", CmdUpdate},
+    {"events", "events [--stats] ID", "print what a container uses", CmdEvents},
+    {"wait", "wait ID", "wait for a container's end, print its exit status", CmdWait},
+    {"spec", "spec [--bundle DIR]", "write a config.json to start from", CmdSpec},
+    {"features", "features", "print what of the OCI specification is supported", CmdFeatures},
+    {"network", "network ID --set FILE", "change or try out an egress policy", CmdNetwork},
+    {"install", "install [FLAGS]", "make Docker and containerd know this runtime", CmdInstall},
+    {"uninstall", "uninstall [FLAGS]", "undo that", CmdUninstall},
     {"debug", "debug --gaps|--host-calls", "what the kernel lacks and what it asks of the host",
      CmdDebug},
 };
+
+// As other runtimes have it: below the run-time directory of whoever calls.
+std::string DefaultRoot() {
+  const char* dir = geteuid() == 0 ? nullptr : getenv("XDG_RUNTIME_DIR");
+  if (dir != nullptr) return std::string(dir) + "/moat";
+  return geteuid() == 0 ? "/run/moat" : "/tmp/moat-" + std::to_string(geteuid());
+}
 
 void Help(const FlagSet& flags) {
   printf(
@@ -42,28 +70,32 @@ int Main(int argc, char** argv) {
   Settings s;
   FlagSet flags;
   bool version = false;
+  std::string log, log_format = "text";
   flags.Bool("no-patch", &s.no_patch, "leave the programs' system call instructions as they are");
   flags.String("platform", &s.platform, "systrap|ptrace",
                "the engine that intercepts system calls (default systrap)");
   flags.String("overlay", &s.overlay, "memory|none",
-               "where writes to the root go: memory (default), or the root itself");
+               "where writes to the root go: memory, or the root itself (default of create)");
   flags.Bool("strace", &s.strace, "print every system call with its arguments");
   flags.Bool("debug", &s.debug, "log what the sandbox does");
   flags.String("debug-log", &s.debug_log, "FILE",
                "where --strace and --debug write (default: standard error)");
   flags.String("root", &s.root, "DIR", "state directory");
-  flags.String("log", &s.log, "FILE", "also write errors there");
-  flags.String("log-format", &s.log_format, "text|json", "format of --log");
+  flags.String("log", &log, "FILE", "also write errors there");
+  flags.String("log-format", &log_format, "text|json", "format of --log");
   flags.Bool("gaps", &s.gaps,
              "at the end, print the unimplemented calls and options that were hit");
+  AddNetworkFlags(&flags, &s.network);
   flags.Bool("version", &version, "print the version");
-  flags.Ignored("systemd-cgroup", false);
+  flags.Bool("systemd-cgroup", &s.systemd_cgroup, "linux.cgroupsPath is SLICE:PREFIX:NAME");
+  flags.Bool("ignore-cgroups", &s.ignore_cgroups, "make no control groups");
   flags.Ignored("rootless", true);
-  flags.Ignored("network", true);
-  flags.Ignored("ignore-cgroups", false);
   size_t i = 0;
   base::Status st = flags.Parse(words, &i);
   if (!st.ok()) return Fail(st.text(), kExitFailure);
+  if (st = OpenLog(log, log_format); !st.ok()) return Fail(st.text(), kExitFailure);
+  if (s.root.empty()) s.root = DefaultRoot();
+  while (s.root.size() > 1 && s.root.back() == '/') s.root.pop_back();
   if (version || (i < words.size() && words[i] == "version")) {
     printf("moat version %s\nspec: 1.2.0\n", MOAT_VERSION);
     return 0;
@@ -75,7 +107,7 @@ int Main(int argc, char** argv) {
   if (s.platform != "systrap" && s.platform != "ptrace") {
     return Fail("unknown platform \"" + s.platform + "\": systrap and ptrace exist", kExitFailure);
   }
-  if (s.overlay != "memory" && s.overlay != "none") {
+  if (!s.overlay.empty() && s.overlay != "memory" && s.overlay != "none") {
     return Fail("--overlay is memory or none, not \"" + s.overlay + "\"", kExitFailure);
   }
   if (i == words.size()) {
@@ -83,7 +115,8 @@ int Main(int argc, char** argv) {
     return kExitFailure;
   }
   for (const Command& c : kCommands) {
-    if (words[i] == c.name) return c.run(s, Words(words.begin() + i + 1, words.end()));
+    if (words[i] != c.name) continue;
+    return c.run(s, Words(words.begin() + static_cast<long>(i) + 1, words.end()));
   }
   return Fail("unknown command \"" + words[i] + "\"; moat --help lists them", kExitFailure);
 }

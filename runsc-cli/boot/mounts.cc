@@ -1,5 +1,6 @@
 #include "runsc-cli/boot/mounts.h"
 
+#include "runsc-cli/boot/guest_paths.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/devpts/devpts.h"
 #include "sentry/fs/gofer/gofer_fs.h"
@@ -10,6 +11,8 @@
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/ipc/ipc.h"
 #include "sentry/socket/inet/inet.h"
+#include "sentry/socket/inet/proc_net.h"
+#include "sentry/socket/netlink/netlink_socket.h"
 #include "sentry/socket/unix/unix_socket.h"
 #include "syscalls/abi/mount.h"
 
@@ -57,6 +60,20 @@ constexpr Vfs::FsType kTypes[] = {
     {"overlay", true, nullptr},
 };
 
+// Without those that speak to the runtime. tmpcopyup would copy what the mount covers; callers give
+// it for directories that an image leaves empty.
+std::string FsOptions(const std::string& data) {
+  std::string out;
+  for (size_t at = 0; at < data.size();) {
+    const size_t comma = std::min(data.find(',', at), data.size());
+    const std::string option = data.substr(at, comma - at);
+    if (option != "tmpcopyup" && option != "notmpcopyup" && option != "copy")
+      out += (out.empty() ? "" : ",") + option;
+    at = comma + 1;
+  }
+  return out;
+}
+
 std::string ErrnoText(base::Error e) { return abi::ErrnoName(e.guest_errno()); }
 
 // Finds a mount point, making what is missing of it: directories, and at the end a file if one is
@@ -92,13 +109,44 @@ base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, 
   return *root;
 }
 
+// The reader's network namespace, in /proc/net and /proc/sys/net.
+void RegisterNetFiles() {
+  for (const sentry::NetFile& f : sentry::NetFiles()) {
+    sentry::RegisterProcEntry({std::string("net/") + f.name, 0444,
+                               [&f]() -> base::Result<std::string> {
+                                 sentry::Task* t = sentry::Task::Current();
+                                 if (t == nullptr) return abi::Errno::kENOENT;
+                                 return f.text(*sentry::NetStack::Of(*t));
+                               },
+                               nullptr});
+  }
+  for (const sentry::NetSetting& s : sentry::NetSettings()) {
+    sentry::SynthFile::WriteFn write;
+    if (s.write != nullptr) {
+      write = [&s](std::string_view text) -> base::Result<void> {
+        sentry::Task* t = sentry::Task::Current();
+        if (t == nullptr) return abi::Errno::kENOENT;
+        return s.write(*sentry::NetStack::Of(*t), text);
+      };
+    }
+    sentry::RegisterProcEntry({std::string("sys/net/") + s.path, s.write != nullptr ? 0644u : 0444u,
+                               [&s]() -> base::Result<std::string> {
+                                 sentry::Task* t = sentry::Task::Current();
+                                 if (t == nullptr) return abi::Errno::kENOENT;
+                                 return s.read(*sentry::NetStack::Of(*t));
+                               },
+                               std::move(write)});
+  }
+}
+
 }  // namespace
 
 void InstallFileSystems() {
   Vfs::SetFsTypes(kTypes);
   Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
   static const sentry::SocketFamily families[] = {sentry::kUnixFamily, sentry::kInetFamily,
-                                                  sentry::kInet6Family, sentry::kPacketFamily};
+                                                  sentry::kInet6Family, sentry::kPacketFamily,
+                                                  sentry::kNetlinkFamily};
   sentry::SetSocketFamilies(families);
   sentry::proc::SetTerminalFacts([](sentry::Session& session) {
     sentry::proc::TerminalFacts f;
@@ -128,17 +176,21 @@ void InstallFileSystems() {
                                },
                                nullptr});
   }
+  RegisterNetFiles();
 }
 
 base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const SentryArgs& args,
                                                        const Ref<gofer::Client>& client,
-                                                       const Creds& root_creds) {
+                                                       std::string* warnings) {
   const Spec& spec = *args.spec;
+  Creds root_creds;
+  root_creds.bounding = root_creds.permitted = root_creds.effective = kAllCaps;
+  root_creds.user_ns = kernel.root_user_ns();
   base::Result<Ref<Inode>> lower = sentry::MountGofer(client, 0, "rootfs", "gofer");
   if (!lower.ok())
     return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
   Ref<Inode> root = *lower;
-  if (args.settings->overlay == "memory") root = sentry::OverlaySuperblock::NewRoot(root);
+  if (args.settings->overlay != "none") root = sentry::OverlaySuperblock::NewRoot(root);
   auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
                                                   kernel.root_user_ns());
   uint32_t gofer_id = 0;
@@ -156,7 +208,7 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
     } else {
       for (const Vfs::FsType& t : kTypes) {
         if (type == t.name && t.mount != nullptr) {
-          inode = t.mount(kernel, root_creds, m.source, m.data);
+          inode = t.mount(kernel, root_creds, m.source, FsOptions(m.data));
         }
       }
       if (type == "devtmpfs") inode = sentry::TmpfsSuperblock::Mount(root_creds, "mode=755");
@@ -177,6 +229,7 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
         return Status::Error("filling " + m.destination + ": " + ErrnoText(filled.error()));
     }
   }
+  RETURN_IF_ERROR(PreparePaths(spec, root_creds, *ns, warnings));
   if (spec.root_readonly) (void)ns->Remount(ns->root(), abi::kMS_RDONLY);
   return ns;
 }

@@ -11,10 +11,11 @@ namespace runsc {
 // Installs the file system types and the openers of special files. Once.
 void InstallFileSystems();
 
-// The mount namespace of a container. Missing mount points are created.
+// The mount namespace of a container, with the paths that its configuration masks, protects, makes
+// and writes. Missing mount points are created. warnings: lines about what can't be had.
 base::StatusOr<base::Ref<sentry::MountNamespace>> MakeMounts(sentry::Kernel& kernel,
                                                              const SentryArgs& args,
                                                              const base::Ref<gofer::Client>& client,
-                                                             const sentry::Creds& root_creds);
+                                                             std::string* warnings);
 
 }  // namespace runsc

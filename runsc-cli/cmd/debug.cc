@@ -4,6 +4,7 @@
 #include "platform/host/filter.h"
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
+#include "runsc-cli/oci/report.h"
 
 namespace runsc {
 

@@ -10,9 +10,11 @@
 #include <cstdlib>
 
 #include "runsc-cli/boot/launch.h"
+#include "runsc-cli/boot/relay.h"
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
 #include "runsc-cli/oci/passwd.h"
+#include "runsc-cli/oci/report.h"
 #include "syscalls/abi/mount.h"
 
 extern char** environ;
@@ -42,8 +44,21 @@ base::Status AddVolume(const std::string& text, Spec* spec) {
   if (realpath(host.c_str(), full) == nullptr)
     return base::Status::Errno("--volume " + host, errno);
   const uint32_t mount_flags = options == "ro" ? abi::kMS_RDONLY : 0;
-  spec->mounts.push_back({"bind", full, guest, mount_flags, ""});
+  spec->mounts.push_back({"bind", full, guest, mount_flags, "", true});
   return {};
+}
+
+int RunForeground(const Spec& spec, const Settings& settings) {
+  Relay relay;
+  Sandbox sandbox;
+  LaunchOptions options;
+  base::Status st = relay.HoldSignals();
+  options.streams = relay.CallerStreams(spec.process.terminal);
+  if (st.ok()) st = Launch(spec, settings, std::move(options), &sandbox);
+  if (!st.ok()) return Fail(st.text(), kExitFailure);
+  int status = -1;
+  relay.Run(sandbox.control.get(), &status);
+  return status >= 0 ? status : Fail(sandbox.LastWords(), kExitFailure);
 }
 
 }  // namespace
@@ -64,6 +79,10 @@ int CmdDo(const Settings& global, const Words& words) {
   flags.Alias("v", "volume");
   flags.String("user", &user, "USER[:GROUP]", "run as that user (default: the calling one)");
   flags.Alias("u", "user");
+  AddNetworkFlags(&flags, &settings.network);
+  flags.List("publish", &settings.network.publish, "[ADDR:]HOST:GUEST[/udp]",
+             "let the host's port lead to the sandbox's");
+  flags.Alias("p", "publish");
   flags.String("overlay", &settings.overlay, "memory|none", "where writes to the root go");
   flags.String("platform", &settings.platform, "systrap|ptrace", "the engine");
   flags.Bool("no-patch", &settings.no_patch,
@@ -79,14 +98,14 @@ int CmdDo(const Settings& global, const Words& words) {
     return 0;
   }
   if (i == words.size()) return Fail("no command given: moat do -- CMD [ARG...]", kExitFailure);
-  if (settings.overlay != "memory" && settings.overlay != "none") {
+  if (!settings.overlay.empty() && settings.overlay != "memory" && settings.overlay != "none") {
     return Fail("--overlay is memory or none, not \"" + settings.overlay + "\"", kExitFailure);
   }
   if (settings.platform != "systrap" && settings.platform != "ptrace") {
     return Fail("unknown platform \"" + settings.platform + "\": systrap and ptrace exist",
                 kExitFailure);
   }
-  spec.args.assign(words.begin() + i, words.end());
+  spec.process.args.assign(words.begin() + i, words.end());
   char full[PATH_MAX];
   if (realpath(root.c_str(), full) == nullptr)
     return Fail("--root " + root + ": no such directory", kExitFailure);
@@ -98,60 +117,62 @@ int CmdDo(const Settings& global, const Words& words) {
   const bool host_root = spec.root_path == "/";
 
   if (!cwd.empty()) {
-    spec.cwd = cwd;
+    spec.process.cwd = cwd;
   } else if (host_root && getcwd(full, sizeof full) != nullptr) {
-    spec.cwd = full;
+    spec.process.cwd = full;
   }
-  if (spec.cwd[0] != '/')
-    return Fail("--cwd must be absolute, not \"" + spec.cwd + "\"", kExitFailure);
+  if (spec.process.cwd[0] != '/')
+    return Fail("--cwd must be absolute, not \"" + spec.process.cwd + "\"", kExitFailure);
   for (char** e = environ; *e != nullptr; e++) {
     // Another root has its own idea of where programs and homes are.
     std::string var = *e;
-    if (host_root || var.compare(0, 5, "TERM=") == 0) spec.env.push_back(var);
+    if (host_root || var.compare(0, 5, "TERM=") == 0) spec.process.env.push_back(var);
   }
   if (!host_root) {
-    spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    spec.process.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   }
   for (const std::string& e : env) {
     std::string name = e.substr(0, e.find('='));
-    std::erase_if(spec.env, [&](const std::string& v) {
+    std::erase_if(spec.process.env, [&](const std::string& v) {
       return v.compare(0, name.size() + 1, name + "=") == 0;
     });
     if (name.size() != e.size()) {
-      spec.env.push_back(e);
+      spec.process.env.push_back(e);
     } else if (const char* v = getenv(name.c_str())) {
-      spec.env.push_back(name + "=" + v);
+      spec.process.env.push_back(name + "=" + v);
     }
   }
   for (const std::string& v : volumes) {
     if (st = AddVolume(v, &spec); !st.ok()) return Fail(st.text(), kExitFailure);
   }
 
-  spec.uid = geteuid();
-  spec.gid = getegid();
-  if (!host_root) spec.uid = spec.gid = 0;
+  spec.process.uid = geteuid();
+  spec.process.gid = getegid();
+  if (!host_root) spec.process.uid = spec.process.gid = 0;
   if (host_root) {
     int n = getgroups(0, nullptr);
     std::vector<gid_t> groups(n > 0 ? n : 0);
     n = getgroups(static_cast<int>(groups.size()), groups.data());
-    if (n > 0) spec.groups.assign(groups.begin(), groups.begin() + n);
+    if (n > 0) spec.process.groups.assign(groups.begin(), groups.begin() + n);
   }
   std::string home;
   if (!user.empty()) {
-    if (st = ResolveUser(spec.root_path, user, &spec, &home); !st.ok())
+    if (st = ResolveUser(spec.root_path, user, &spec.process, &home); !st.ok())
       return Fail(st.text(), kExitFailure);
-    std::erase_if(spec.env, [](const std::string& v) { return v.compare(0, 5, "HOME=") == 0; });
-    spec.env.push_back("HOME=" + home);
+    std::erase_if(spec.process.env,
+                  [](const std::string& v) { return v.compare(0, 5, "HOME=") == 0; });
+    spec.process.env.push_back("HOME=" + home);
   } else if (!host_root) {
-    spec.env.push_back("HOME=/root");
+    spec.process.env.push_back("HOME=/root");
   }
-  spec.killable = true;
-  spec.caps_bounding = kAllCaps;
-  if (spec.uid == 0) spec.caps_effective = spec.caps_permitted = kAllCaps;
+  spec.process.killable = true;
+  spec.network_client = true;
+  spec.process.caps_bounding = kAllCaps;
+  if (spec.process.uid == 0) spec.process.caps_effective = spec.process.caps_permitted = kAllCaps;
   mode_t mask = umask(022);
   umask(mask);
-  spec.umask = mask;
-  spec.terminal = isatty(0) || isatty(1) || isatty(2);
+  spec.process.umask = mask;
+  spec.process.terminal = true;
   if (host_root && gethostname(full, sizeof full) == 0) spec.hostname = full;
 
   // What every program expects; the gofer's own /proc, /sys and /dev are never shown.
@@ -165,7 +186,7 @@ int CmdDo(const Settings& global, const Words& words) {
        abi::kMS_NOSUID | abi::kMS_NODEV | abi::kMS_NOEXEC | abi::kMS_RDONLY, ""},
   };
   spec.mounts.insert(spec.mounts.begin(), base.begin(), base.end());
-  return RunSandbox(spec, settings, kExitFailure);
+  return RunForeground(spec, settings);
 }
 
 }  // namespace runsc

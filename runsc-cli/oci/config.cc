@@ -1,18 +1,14 @@
 #include "runsc-cli/oci/config.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <cstdlib>
 
-#include "syscalls/abi/capability.h"
-#include "syscalls/abi/mount.h"
-#include "syscalls/abi/resource.h"
+#include "runsc-cli/oci/files.h"
+#include "syscalls/abi/personality.h"
 
 namespace runsc {
 namespace {
@@ -20,157 +16,62 @@ namespace {
 using base::Status;
 using nlohmann::json;
 
-constexpr size_t kMaxConfig = 16 << 20;
-
-// A cursor over a JSON object that knows its place, reports type errors with the field's full name,
-// and in the end which fields nobody asked for.
-class Object {
- public:
-  Object(const json* j, std::string where, Status* status, std::vector<std::string>* warnings)
-      : j_(j), where_(std::move(where)), status_(status), warnings_(warnings) {}
-  ~Object() {
-    if (j_ == nullptr) return;
-    for (const auto& [key, value] : j_->items()) {
-      if (std::find(seen_.begin(), seen_.end(), key) == seen_.end() && !value.is_null()) {
-        warnings_->push_back("config.json: " + Name(key.c_str()) + " is not supported and ignored");
+void ReadCapabilities(JsonObject&& c, ProcessSpec* p) {
+  const std::pair<const char*, uint64_t*> sets[] = {{"bounding", &p->caps_bounding},
+                                                    {"effective", &p->caps_effective},
+                                                    {"inheritable", &p->caps_inheritable},
+                                                    {"permitted", &p->caps_permitted},
+                                                    {"ambient", &p->caps_ambient}};
+  for (const auto& [name, set] : sets) {
+    std::vector<std::string> names;
+    c.Strings(name, &names);
+    for (const std::string& n : names) {
+      int cap = CapByName(n);
+      // As runc: a newer kernel's capability is one that nobody has here.
+      if (cap < 0) {
+        c.Warn(c.Name(name) + ": unknown capability \"" + n + "\" is ignored");
+      } else {
+        *set |= uint64_t{1} << cap;
       }
     }
   }
-  bool present() const { return j_ != nullptr; }
-  bool has(const char* key) { return Get(key) != nullptr; }
+  // capabilities(7): a process can't hold what these rules exclude.
+  p->caps_effective &= p->caps_permitted;
+  p->caps_ambient &= p->caps_permitted & p->caps_inheritable;
+}
 
-  void String(const char* key, std::string* out) {
-    if (const json* v = Get(key)) {
-      if (!v->is_string()) return Fail(key, "a string", *v);
-      *out = v->get<std::string>();
-    }
-  }
-  void Bool(const char* key, bool* out) {
-    if (const json* v = Get(key)) {
-      if (!v->is_boolean()) return Fail(key, "true or false", *v);
-      *out = v->get<bool>();
-    }
-  }
-  template <typename T>
-  void Number(const char* key, T* out) {
-    if (const json* v = Get(key)) {
-      if (!v->is_number_integer()) return Fail(key, "a whole number", *v);
-      if (v->is_number_unsigned()
-              ? v->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<T>::max())
-              : v->get<int64_t>() < static_cast<int64_t>(std::numeric_limits<T>::min())) {
-        return Fail(key, "a number in range", *v);
-      }
-      *out = v->get<T>();
-    }
-  }
-  void Strings(const char* key, std::vector<std::string>* out) {
-    if (const json* v = Get(key)) {
-      if (!v->is_array()) return Fail(key, "an array of strings", *v);
-      for (const json& e : *v) {
-        if (!e.is_string()) return Fail(key, "an array of strings", e);
-        out->push_back(e.get<std::string>());
-      }
-    }
-  }
-  template <typename T>
-  void Numbers(const char* key, std::vector<T>* out) {
-    if (const json* v = Get(key)) {
-      if (!v->is_array()) return Fail(key, "an array of numbers", *v);
-      for (const json& e : *v) {
-        if (!e.is_number_unsigned()) return Fail(key, "an array of numbers", e);
-        out->push_back(e.get<T>());
-      }
-    }
-  }
-  Object Child(const char* key) {
-    const json* v = Get(key);
-    if (v != nullptr && !v->is_object()) {
-      Fail(key, "an object", *v);
-      v = nullptr;
-    }
-    return Object(v, Name(key), status_, warnings_);
-  }
-  template <typename F>
-  void Each(const char* key, F&& f) {
-    const json* v = Get(key);
-    if (v == nullptr) return;
-    if (!v->is_array()) return Fail(key, "an array", *v);
-    for (size_t i = 0; i < v->size(); i++) {
-      std::string name = std::string(key) + "[" + std::to_string(i) + "]";
-      if (!(*v)[i].is_object()) return Fail(name.c_str(), "an object", (*v)[i]);
-      Object o(&(*v)[i], Name(name.c_str()), status_, warnings_);
-      f(o);
-    }
-  }
-  // A field that is read elsewhere or means nothing here, without a warning.
-  void Known(const char* key) { seen_.push_back(key); }
-  void KnownAll() {
-    if (j_ == nullptr) return;
-    for (const auto& [key, value] : j_->items()) seen_.push_back(key);
-  }
-  std::string Name(const char* key) const { return where_.empty() ? key : where_ + "." + key; }
-  void Error(const std::string& text) {
-    if (status_->ok()) *status_ = Status::Error("config.json: " + text);
-  }
-
- private:
-  const json* Get(const char* key) {
-    if (j_ == nullptr) return nullptr;
-    seen_.push_back(key);
-    auto it = j_->find(key);
-    return it == j_->end() || it->is_null() ? nullptr : &*it;
-  }
-  void Fail(const char* key, const char* want, const json& got) {
-    Error(Name(key) + " must be " + want + ", not " + got.type_name());
-  }
-
-  const json* j_;
-  std::string where_;
-  Status* status_;
-  std::vector<std::string>* warnings_;
-  std::vector<std::string> seen_;
-};
-
-void ReadProcess(Object&& p, Spec* spec) {
+void ReadProcess(JsonObject&& p, ProcessSpec* spec) {
   p.Strings("args", &spec->args);
-  if (spec->args.empty()) p.Error("process.args is missing: it names the command to run");
+  if (spec->args.empty() || spec->args[0].empty())
+    p.Error(p.Name("args") + " is missing: it names the command to run");
   p.Strings("env", &spec->env);
   p.String("cwd", &spec->cwd);
   if (spec->cwd.empty() || spec->cwd[0] != '/')
-    p.Error("process.cwd must be an absolute path, not \"" + spec->cwd + "\"");
+    p.Error(p.Name("cwd") + " must be an absolute path, not \"" + spec->cwd + "\"");
   p.Bool("terminal", &spec->terminal);
   p.Bool("noNewPrivileges", &spec->no_new_privs);
   p.Number("oomScoreAdj", &spec->oom_score_adj);
-  p.Child("consoleSize").KnownAll();
+  // Host mechanisms that say nothing about a guest; callers give them everywhere.
+  for (const char* key : {"apparmorProfile", "selinuxLabel", "ioPriority", "scheduler",
+                          "execCPUAffinity", "commandLine"}) {
+    p.Known(key);
+  }
   {
-    Object u = p.Child("user");
+    JsonObject size = p.Child("consoleSize");
+    size.Number("height", &spec->rows);
+    size.Number("width", &spec->columns);
+  }
+  {
+    JsonObject u = p.Child("user");
     u.Number("uid", &spec->uid);
     u.Number("gid", &spec->gid);
     u.Numbers("additionalGids", &spec->groups);
     u.Number("umask", &spec->umask);
+    spec->umask &= 0777;
     u.Known("username");
   }
-  {
-    Object c = p.Child("capabilities");
-    const std::pair<const char*, uint64_t*> sets[] = {{"bounding", &spec->caps_bounding},
-                                                      {"effective", &spec->caps_effective},
-                                                      {"inheritable", &spec->caps_inheritable},
-                                                      {"permitted", &spec->caps_permitted},
-                                                      {"ambient", &spec->caps_ambient}};
-    for (const auto& [name, set] : sets) {
-      std::vector<std::string> names;
-      c.Strings(name, &names);
-      for (const std::string& n : names) {
-        int cap = CapByName(n);
-        if (cap < 0) {
-          c.Error(c.Name(name) + ": unknown capability \"" + n + "\"");
-        } else {
-          *set |= uint64_t{1} << cap;
-        }
-      }
-    }
-  }
-  p.Each("rlimits", [&](Object& r) {
+  ReadCapabilities(p.Child("capabilities"), spec);
+  p.Each("rlimits", [&](JsonObject& r) {
     std::string type;
     RlimitSpec l{-1, 0, 0};
     r.String("type", &type);
@@ -179,25 +80,32 @@ void ReadProcess(Object&& p, Spec* spec) {
     l.resource = RlimitByName(type);
     if (l.resource < 0) {
       r.Error(r.Name("type") + ": unknown limit \"" + type + "\"");
+    } else if (l.soft > l.hard) {
+      r.Error(r.Name("soft") + " is greater than the hard limit");
     } else {
       spec->rlimits.push_back(l);
     }
   });
 }
 
-void ReadMounts(Object& top, const std::string& bundle, Spec* spec,
-                std::vector<std::string>* warnings) {
-  top.Each("mounts", [&](Object& m) {
+void ReadMounts(JsonObject& top, const std::string& bundle, Spec* spec) {
+  top.Each("mounts", [&](JsonObject& m) {
     MountSpec s;
     std::vector<std::string> options;
     m.String("destination", &s.destination);
     m.String("type", &s.type);
     m.String("source", &s.source);
     m.Strings("options", &options);
+    for (const char* key : {"uidMappings", "gidMappings"}) {
+      if (m.has(key)) m.Error(m.Name(key) + ": id-mapped mounts are not supported");
+    }
     if (s.destination.empty()) return m.Error(m.Name("destination") + " is missing");
     if (s.destination[0] != '/') s.destination = "/" + s.destination;
     bool bind = s.type == "bind";
-    for (const std::string& o : options) bind = bind || o == "bind" || o == "rbind";
+    for (const std::string& o : options) {
+      s.recursive = s.recursive || o == "rbind";
+      bind = bind || o == "bind" || o == "rbind";
+    }
     if (bind) s.type = "bind";
     ParseMountOptions(options, &s.flags, &s.data);
     if (bind && !s.source.empty() && s.source[0] != '/') s.source = bundle + "/" + s.source;
@@ -206,144 +114,138 @@ void ReadMounts(Object& top, const std::string& bundle, Spec* spec,
     static constexpr const char* kKnown[] = {"bind",   "tmpfs",  "proc",    "sysfs",
                                              "devpts", "mqueue", "devtmpfs"};
     if (std::find(std::begin(kKnown), std::end(kKnown), s.type) == std::end(kKnown)) {
-      warnings->push_back("config.json: mount of type \"" + s.type + "\" on " + s.destination +
-                          " is not supported and left out");
+      // A sandbox shows no cgroups of the host's; what callers always ask for needs no warning.
+      if (s.type != "cgroup" && s.type != "cgroup2") {
+        m.Warn("mount of type \"" + s.type + "\" on " + s.destination +
+               " is not supported and left out");
+      }
       return;
     }
     spec->mounts.push_back(std::move(s));
   });
 }
 
-}  // namespace
-
-int CapByName(const std::string& name) {
-  static constexpr const char* kNames[] = {"CHOWN",
-                                           "DAC_OVERRIDE",
-                                           "DAC_READ_SEARCH",
-                                           "FOWNER",
-                                           "FSETID",
-                                           "KILL",
-                                           "SETGID",
-                                           "SETUID",
-                                           "SETPCAP",
-                                           "LINUX_IMMUTABLE",
-                                           "NET_BIND_SERVICE",
-                                           "NET_BROADCAST",
-                                           "NET_ADMIN",
-                                           "NET_RAW",
-                                           "IPC_LOCK",
-                                           "IPC_OWNER",
-                                           "SYS_MODULE",
-                                           "SYS_RAWIO",
-                                           "SYS_CHROOT",
-                                           "SYS_PTRACE",
-                                           "SYS_PACCT",
-                                           "SYS_ADMIN",
-                                           "SYS_BOOT",
-                                           "SYS_NICE",
-                                           "SYS_RESOURCE",
-                                           "SYS_TIME",
-                                           "SYS_TTY_CONFIG",
-                                           "MKNOD",
-                                           "LEASE",
-                                           "AUDIT_WRITE",
-                                           "AUDIT_CONTROL",
-                                           "SETFCAP",
-                                           "MAC_OVERRIDE",
-                                           "MAC_ADMIN",
-                                           "SYSLOG",
-                                           "WAKE_ALARM",
-                                           "BLOCK_SUSPEND",
-                                           "AUDIT_READ",
-                                           "PERFMON",
-                                           "BPF",
-                                           "CHECKPOINT_RESTORE"};
-  static_assert(sizeof kNames / sizeof *kNames == 41);
-  for (int i = 0; i < 41; i++) {
-    if (name == std::string("CAP_") + kNames[i]) return i;
+void ReadHooks(JsonObject&& hooks, HooksSpec* spec) {
+  const std::pair<const char*, std::vector<HookSpec>*> lists[] = {
+      {"prestart", &spec->prestart},
+      {"createRuntime", &spec->create_runtime},
+      {"createContainer", &spec->create_container},
+      {"startContainer", &spec->start_container},
+      {"poststart", &spec->poststart},
+      {"poststop", &spec->poststop}};
+  for (const auto& [name, list] : lists) {
+    hooks.Each(name, [list = list](JsonObject& h) {
+      HookSpec s;
+      h.String("path", &s.path);
+      h.Strings("args", &s.args);
+      h.Strings("env", &s.env);
+      h.Number("timeout", &s.timeout_s);
+      if (s.path.empty() || s.path[0] != '/')
+        return h.Error(h.Name("path") + " must be an absolute path");
+      if (h.has("timeout") && s.timeout_s <= 0)
+        return h.Error(h.Name("timeout") + " must be greater than zero");
+      list->push_back(std::move(s));
+    });
   }
-  return -1;
 }
 
-int RlimitByName(const std::string& name) {
-  static constexpr const char* kNames[] = {
-      "CPU",     "FSIZE", "DATA",  "STACK",      "CORE",     "RSS",  "NPROC",  "NOFILE",
-      "MEMLOCK", "AS",    "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"};
-  for (int i = 0; i < 16; i++) {
-    if (name == std::string("RLIMIT_") + kNames[i]) return i;
-  }
-  return -1;
-}
-
-void ParseMountOptions(const std::vector<std::string>& options, uint32_t* flags,
-                       std::string* data) {
-  struct Row {
-    const char* name;
-    uint32_t set, clear;
-  };
-  static const Row kRows[] = {{"defaults", 0, 0},
-                              {"ro", abi::kMS_RDONLY, 0},
-                              {"rw", 0, abi::kMS_RDONLY},
-                              {"nosuid", abi::kMS_NOSUID, 0},
-                              {"suid", 0, abi::kMS_NOSUID},
-                              {"nodev", abi::kMS_NODEV, 0},
-                              {"dev", 0, abi::kMS_NODEV},
-                              {"noexec", abi::kMS_NOEXEC, 0},
-                              {"exec", 0, abi::kMS_NOEXEC},
-                              {"sync", abi::kMS_SYNCHRONOUS, 0},
-                              {"async", 0, abi::kMS_SYNCHRONOUS},
-                              {"noatime", abi::kMS_NOATIME, 0},
-                              {"atime", 0, abi::kMS_NOATIME},
-                              {"nodiratime", abi::kMS_NODIRATIME, 0},
-                              {"diratime", 0, abi::kMS_NODIRATIME},
-                              {"relatime", abi::kMS_RELATIME, 0},
-                              {"norelatime", 0, abi::kMS_RELATIME},
-                              {"strictatime", abi::kMS_STRICTATIME, 0},
-                              {"nostrictatime", 0, abi::kMS_STRICTATIME},
-                              {"bind", 0, 0},
-                              {"rbind", 0, 0},
-                              {"private", 0, 0},
-                              {"rprivate", 0, 0},
-                              {"slave", 0, 0},
-                              {"rslave", 0, 0},
-                              {"shared", 0, 0},
-                              {"rshared", 0, 0},
-                              {"unbindable", 0, 0},
-                              {"runbindable", 0, 0}};
-  for (const std::string& o : options) {
-    bool known = false;
-    for (const Row& r : kRows) {
-      if (o == r.name) {
-        *flags = (*flags & ~r.clear) | r.set;
-        known = true;
-      }
+void ReadDevices(JsonObject& linux_object, std::vector<DeviceSpec>* devices) {
+  linux_object.Each("devices", [&](JsonObject& d) {
+    DeviceSpec s;
+    std::string type;
+    uint32_t major_number = 0, minor_number = 0, mode = 0666;
+    d.String("path", &s.path);
+    d.String("type", &type);
+    d.Number("major", &major_number);
+    d.Number("minor", &minor_number);
+    d.Number("fileMode", &mode);
+    d.Number("uid", &s.uid);
+    d.Number("gid", &s.gid);
+    if (s.path.empty() || s.path[0] != '/')
+      return d.Error(d.Name("path") + " must be an absolute path");
+    uint32_t bits = 0;
+    if (type == "c" || type == "u") {
+      bits = S_IFCHR;
+    } else if (type == "b") {
+      bits = S_IFBLK;
+    } else if (type == "p") {
+      bits = S_IFIFO;
+    } else {
+      return d.Error(d.Name("type") + " must be c, b, u or p, not \"" + type + "\"");
     }
-    if (!known) *data += (data->empty() ? "" : ",") + o;
+    s.mode = bits | (mode & 07777);
+    if (bits != S_IFIFO) s.rdev = makedev(major_number, minor_number);
+    devices->push_back(std::move(s));
+  });
+}
+
+void ReadLinux(JsonObject&& l, Spec* spec) {
+  // rootfsPropagation: nothing leaves the sandbox. mountLabel, intelRdt: the host's mechanisms.
+  for (const char* key : {"rootfsPropagation", "mountLabel", "intelRdt"}) l.Known(key);
+  static constexpr const char* kNamespaces[] = {"pid", "network", "mount",  "ipc",
+                                                "uts", "user",    "cgroup", "time"};
+  l.Each("namespaces", [&](JsonObject& n) {
+    NamespaceSpec s;
+    n.String("type", &s.type);
+    n.String("path", &s.path);
+    if (std::find(std::begin(kNamespaces), std::end(kNamespaces), s.type) ==
+        std::end(kNamespaces)) {
+      return n.Error(n.Name("type") + ": unknown namespace \"" + s.type + "\"");
+    }
+    for (const NamespaceSpec& other : spec->namespaces) {
+      if (other.type == s.type)
+        return n.Error(n.Name("type") + ": namespace \"" + s.type + "\" is given twice");
+    }
+    spec->namespaces.push_back(std::move(s));
+  });
+  ReadDevices(l, &spec->devices);
+  l.String("cgroupsPath", &spec->cgroups_path);
+  ReadResources(l.Child("resources"), &spec->resources);
+  l.Strings("maskedPaths", &spec->masked_paths);
+  l.Strings("readonlyPaths", &spec->readonly_paths);
+  l.Child("sysctl").StringMap(&spec->sysctl);
+  ReadSeccomp(l.Child("seccomp"), &spec->seccomp);
+  JsonObject p = l.Child("personality");
+  if (!p.present()) return;
+  std::string domain;
+  p.String("domain", &domain);
+  p.Known("flags");
+  if (domain == "LINUX32") {
+    spec->personality = abi::kPER_LINUX32;
+  } else if (domain != "LINUX") {
+    p.Error(p.Name("domain") + " must be LINUX or LINUX32, not \"" + domain + "\"");
   }
 }
+
+Status ParseJson(const std::string& text, const std::string& file, json* out) {
+  try {
+    *out = json::parse(text);
+  } catch (const json::parse_error& e) {
+    return Status::Error(file + " is no valid JSON: at byte " + std::to_string(e.byte));
+  }
+  if (!out->is_object()) return Status::Error(file + " must hold a JSON object");
+  return {};
+}
+
+}  // namespace
 
 Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spec,
                    std::vector<std::string>* warnings) {
   json j;
-  try {
-    j = json::parse(text);
-  } catch (const json::parse_error& e) {
-    return Status::Error("config.json is no valid JSON: at byte " + std::to_string(e.byte) +
-                         "; `runc spec` writes one to start from");
-  }
-  if (!j.is_object()) return Status::Error("config.json must hold a JSON object");
-  Status status;
+  RETURN_IF_ERROR(ParseJson(text, "config.json", &j).With("`moat spec` writes one to start from"));
+  JsonContext context{"config.json", {}, {}};
   {
-    Object top(&j, "", &status, warnings);
-    top.Known("ociVersion");
-    top.Known("annotations");
+    JsonObject top(&j, "", &context);
+    top.String("ociVersion", &spec->oci_version);
+    top.Child("annotations").StringMap(&spec->annotations);
     top.String("hostname", &spec->hostname);
-    top.Known("domainname");
+    top.String("domainname", &spec->domainname);
+    ReadHooks(top.Child("hooks"), &spec->hooks);
     if (!top.has("process")) top.Error("process is missing: it says what to run");
-    ReadProcess(top.Child("process"), spec);
+    ReadProcess(top.Child("process"), &spec->process);
     if (!top.has("root")) top.Error("root is missing: root.path names the root file system");
     {
-      Object r = top.Child("root");
+      JsonObject r = top.Child("root");
       spec->root_path.clear();
       r.String("path", &spec->root_path);
       r.Bool("readonly", &spec->root_readonly);
@@ -351,35 +253,48 @@ Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spe
       if (!spec->root_path.empty() && spec->root_path[0] != '/')
         spec->root_path = bundle + "/" + spec->root_path;
     }
-    ReadMounts(top, bundle, spec, warnings);
-    // The sandbox has namespaces, devices and resource control of its own making; the path lists
-    // hide what Moat's proc does not have.
-    Object l = top.Child("linux");
-    for (const char* key : {"namespaces", "maskedPaths", "readonlyPaths", "devices", "cgroupsPath",
-                            "resources", "rootfsPropagation"}) {
-      l.Known(key);
-    }
+    ReadMounts(top, bundle, spec);
+    ReadLinux(top.Child("linux"), spec);
   }
-  return status;
+  warnings->insert(warnings->end(), context.warnings.begin(), context.warnings.end());
+  return context.status;
+}
+
+Status ReadProcessFile(const std::string& path, ProcessSpec* process,
+                       std::vector<std::string>* warnings) {
+  std::string text;
+  RETURN_IF_ERROR(ReadText(path, &text));
+  json j;
+  RETURN_IF_ERROR(ParseJson(text, path, &j));
+  JsonContext context{path, {}, {}};
+  ReadProcess(JsonObject(&j, "", &context), process);
+  warnings->insert(warnings->end(), context.warnings.begin(), context.warnings.end());
+  return context.status;
+}
+
+Status ParseResources(const std::string& text, Resources* resources) {
+  json j;
+  RETURN_IF_ERROR(ParseJson(text, "resources", &j));
+  JsonContext context{"resources", {}, {}};
+  ReadResources(JsonObject(&j, "", &context), resources);
+  return context.status;
 }
 
 Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::string>* warnings) {
   struct stat st;
   if (stat(bundle.c_str(), &st) != 0) return Status::Errno("bundle " + bundle, errno);
   char* full = realpath(bundle.c_str(), nullptr);
-  std::string dir = full != nullptr ? full : bundle;
+  spec->bundle = full != nullptr ? full : bundle;
   free(full);
-  const std::string path = dir + "/config.json";
+  const std::string path = spec->bundle + "/config.json";
   if (stat(path.c_str(), &st) != 0) {
     return Status::Errno(path, errno).With("no bundle here; --bundle names its directory");
   }
-  if (static_cast<size_t>(st.st_size) > kMaxConfig)
-    return Status::Error(path + " is larger than 16 MiB");
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) return Status::Errno(path, errno);
-  RETURN_IF_ERROR(ParseConfig(text.str(), dir, spec, warnings));
+  RETURN_IF_ERROR(ReadText(path, &spec->config));
+  // A new UTS namespace starts with the caller's name.
+  char host[256] = "";
+  if (gethostname(host, sizeof host - 1) == 0) spec->hostname = host;
+  RETURN_IF_ERROR(ParseConfig(spec->config, spec->bundle, spec, warnings));
   if (stat(spec->root_path.c_str(), &st) != 0) {
     return Status::Errno("root.path " + spec->root_path, errno).With("config.json");
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "platform/base/status.h"
+#include "runsc-cli/oci/json_object.h"
 #include "runsc-cli/oci/spec.h"
 
 namespace runsc {
@@ -16,6 +17,21 @@ base::Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::
 // The parsing half, for tests: text is config.json's content.
 base::Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spec,
                          std::vector<std::string>* warnings);
+// The process of `exec --process FILE`.
+base::Status ReadProcessFile(const std::string& path, ProcessSpec* process,
+                             std::vector<std::string>* warnings);
+// `update --resources`: text is a LinuxResources object.
+base::Status ParseResources(const std::string& text, Resources* resources);
+
+// The parts of config.json with a file of their own.
+void ReadResources(JsonObject&& object, Resources* resources);
+// linux.seccomp as a program for the guest's kernel.
+void ReadSeccomp(JsonObject&& object, std::vector<abi::SockFilter>* program);
+
+// What config.json may say, for `features`.
+std::vector<std::string> MountOptionNames();
+std::vector<std::string> SeccompActionNames();
+const char* CapName(int cap);  // without "CAP_"; null: there is none
 
 // -1: unknown.
 int CapByName(const std::string& name);     // "CAP_CHOWN"

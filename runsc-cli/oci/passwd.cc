@@ -55,7 +55,7 @@ bool Number(const std::string& s, uint32_t* out) {
 
 }  // namespace
 
-Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
+Status ResolveUser(const std::string& root, const std::string& text, ProcessSpec* process,
                    std::string* home) {
   size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);
@@ -69,8 +69,8 @@ Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
     uint32_t uid, gid;
     if (row.size() < 6 || !Number(row[2], &uid) || !Number(row[3], &gid)) continue;
     if (row[0] == user || (numeric && uid == number)) {
-      spec->uid = uid;
-      spec->gid = gid;
+      process->uid = uid;
+      process->gid = gid;
       *home = row[5];
       name = row[0];
       found = true;
@@ -81,17 +81,17 @@ Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
     if (!numeric)
       return Status::Error("user \"" + user +
                            "\" is not in the root's /etc/passwd; a number would do");
-    spec->uid = number;
-    spec->gid = 0;
+    process->uid = number;
+    process->gid = 0;
   }
-  spec->groups.clear();
+  process->groups.clear();
   bool group_found = group.empty();
-  if (!group.empty() && Number(group, &spec->gid)) group_found = true;
+  if (!group.empty() && Number(group, &process->gid)) group_found = true;
   for (const auto& row : ReadTable(root, "etc/group")) {
     uint32_t gid;
     if (row.size() < 3 || !Number(row[2], &gid)) continue;
     if (!group_found && row[0] == group) {
-      spec->gid = gid;
+      process->gid = gid;
       group_found = true;
     }
     if (row.size() < 4 || !group.empty()) continue;
@@ -100,7 +100,7 @@ Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
     while (at <= members.size()) {
       size_t comma = members.find(',', at);
       if (comma == std::string::npos) comma = members.size();
-      if (comma > at && members.compare(at, comma - at, name) == 0) spec->groups.push_back(gid);
+      if (comma > at && members.compare(at, comma - at, name) == 0) process->groups.push_back(gid);
       at = comma + 1;
     }
   }

@@ -9,9 +9,9 @@
 
 namespace runsc {
 
-// text: USER or USER:GROUP, each a name or a number. Fills uid, gid, groups of the spec, and the
+// text: USER or USER:GROUP, each a name or a number. Fills uid, gid, groups of the process, and the
 // user's home ("/" if unknown).
-base::Status ResolveUser(const std::string& root, const std::string& text, Spec* spec,
+base::Status ResolveUser(const std::string& root, const std::string& text, ProcessSpec* process,
                          std::string* home);
 
 }  // namespace runsc

@@ -1,11 +1,14 @@
-// Spec: everything that a sandbox is started from, after command line and config.json were read and
-// checked. Host paths in it are used by the set-up code only; the sentry sees descriptors.
+// Spec: everything that a container is started from, after command line and config.json were read
+// and checked. Host paths in it are used by the set-up code only; the sentry sees descriptors.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "syscalls/abi/seccomp.h"
 
 namespace runsc {
 
@@ -15,6 +18,7 @@ struct MountSpec {
   std::string destination;  // absolute, in the container
   uint32_t flags = 0;       // MS_RDONLY, MS_NOSUID...
   std::string data;         // options that are not flags, comma-separated
+  bool recursive = false;   // rbind
 };
 
 struct RlimitSpec {
@@ -22,26 +26,9 @@ struct RlimitSpec {
   uint64_t soft, hard;
 };
 
-// Process-wide settings of the command, from global flags.
-struct Settings {
-  std::string platform = "systrap";
-  std::string overlay = "memory";  // memory, none
-  bool no_patch = false;           // leave system call sites as they are
-  bool strace = false;
-  bool debug = false;
-  std::string debug_log;  // file; strace and debug lines go there instead of standard error
-  std::string root;       // state directory
-  std::string log;        // runc's --log
-  std::string log_format = "text";
-  bool gaps = false;  // print the gaps at the end (moat debug --gaps)
-};
-
-struct Spec {
-  std::string id;
-  std::string hostname = "moat";
-  std::string root_path = "/";
-  bool root_readonly = false;
-  std::vector<MountSpec> mounts;
+// What a process is started with: config.json's process, or that of an exec.
+struct ProcessSpec {
+  std::string program;  // empty: args[0]
   std::vector<std::string> args, env;
   std::string cwd = "/";
   uint32_t uid = 0, gid = 0;
@@ -51,9 +38,97 @@ struct Spec {
            caps_ambient = 0;
   std::vector<RlimitSpec> rlimits;
   bool no_new_privs = false;
-  bool killable = false;  // the first process has no immunity to signals
-  bool terminal = false;  // the caller's terminal becomes the guest's
-  int oom_score_adj = 0;
+  bool killable = false;           // the first process has no immunity to signals
+  bool terminal = false;           // its standard streams are a terminal
+  uint16_t rows = 0, columns = 0;  // of the terminal; 0: the caller's
+  int32_t oom_score_adj = 0;
+};
+
+struct HookSpec {
+  std::string path;
+  std::vector<std::string> args, env;
+  int timeout_s = 0;  // 0: none
+};
+struct HooksSpec {
+  std::vector<HookSpec> prestart, create_runtime, create_container, start_container, poststart,
+      poststop;
+};
+
+struct DeviceSpec {
+  std::string path;
+  uint32_t mode = 0666;  // with the type's bits
+  uint64_t rdev = 0;
+  uint32_t uid = 0, gid = 0;
+};
+
+struct NamespaceSpec {
+  std::string type, path;  // path empty: a new one
+};
+
+// linux.resources, and what `update` changes: only what is present is written.
+struct Resources {
+  struct Throttle {
+    uint32_t major, minor;
+    uint64_t rate;
+  };
+  std::optional<int64_t> memory_limit, memory_swap, memory_reservation;  // -1: none
+  std::optional<uint64_t> swappiness;
+  std::optional<bool> disable_oom_killer;
+  std::optional<uint64_t> cpu_shares, cpu_period, cpu_rt_period, cpu_burst;
+  std::optional<int64_t> cpu_quota, cpu_rt_runtime, cpu_idle;
+  std::string cpus, mems;
+  std::optional<int64_t> pids_limit;
+  std::optional<uint16_t> io_weight;
+  std::vector<Throttle> read_bps, write_bps, read_iops, write_iops;
+  std::vector<std::pair<std::string, uint64_t>> hugepages;   // page size ("2MB"), bytes
+  std::vector<std::pair<std::string, std::string>> unified;  // cgroup v2 file, text
+};
+
+// What a sandbox's network is to be; network/plan.h makes it come true.
+struct NetworkSettings {
+  std::string mode = "sandbox";      // none, sandbox, host
+  std::string egress;                // allow, deny: the policy's default; empty: the file's
+  std::string egress_policy;         // file
+  std::string egress_log;            // file
+  std::vector<std::string> publish;  // [ADDRESS:]HOST:GUEST[/udp]
+};
+
+// Process-wide settings of the command, from global flags.
+struct Settings {
+  std::string platform = "systrap";
+  std::string overlay;    // memory, none; empty: as the command has it, or memory
+  bool no_patch = false;  // leave system call sites as they are
+  bool strace = false;
+  bool debug = false;
+  std::string debug_log;        // file; strace and debug lines go there instead of standard error
+  std::string root;             // state directory
+  bool systemd_cgroup = false;  // linux.cgroupsPath is slice:prefix:name
+  bool ignore_cgroups = false;
+  NetworkSettings network;
+  bool gaps = false;  // print the gaps at the end (moat debug --gaps)
+};
+
+struct Spec {
+  std::string id;
+  std::string bundle;
+  std::string config;  // config.json's text
+  std::string oci_version = "1.2.0";
+  std::string hostname = "moat", domainname;
+  std::string root_path = "/";
+  bool root_readonly = false;
+  ProcessSpec process;
+  std::vector<MountSpec> mounts;
+  std::vector<std::pair<std::string, std::string>> annotations;
+  HooksSpec hooks;
+  std::vector<NamespaceSpec> namespaces;
+  bool network_client = false;  // a guest of the host's network, rather than one with a place in it
+  std::vector<DeviceSpec> devices;
+  std::string cgroups_path;
+  Resources resources;
+  std::vector<std::string> masked_paths, readonly_paths;
+  std::vector<std::pair<std::string, std::string>> sysctl;
+  std::vector<abi::SockFilter> seccomp;  // the guest's filter, or nothing
+  uint32_t personality = 0;
 };
 
 constexpr uint64_t kAllCaps = (uint64_t{1} << 41) - 1;
@@ -63,8 +138,5 @@ constexpr uint64_t kAllCaps = (uint64_t{1} << 41) - 1;
 constexpr int kExitFailure = 125;  // do: Moat itself failed
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
-
-// "moat: TEXT" on standard error; returns status.
-int Fail(const std::string& text, int status);
 
 }  // namespace runsc

@@ -6,22 +6,14 @@ import moat
 from moat import Case, do, root_flags
 
 MODULES = """
-    test_concurrent_futures test_fcntl test_file test_fileio test_glob test_gzip test_io test_json
+    test_concurrent_futures test_epoll test_fcntl test_file test_fileio test_glob test_gzip test_io test_json
     test_mmap test_multiprocessing_fork test_multiprocessing_spawn test_os test_pathlib
     test_poll test_posix test_pty test_pwd test_re test_resource test_select test_selectors
     test_shutil test_signal test_subprocess test_tarfile test_tempfile test_thread test_threading
     test_time test_unicode_file test_wait3 test_wait4 test_zipfile""".split()
 
-# Cases whose outcome is known to differ from the native one; all of test_epoll is AF_INET.
-NETWORK = {
-    "test_os": "TestSendfile",
-    "test_signal": "test_invalid_socket test_set_wakeup_fd_socket_result",
-    "test_multiprocessing_fork": "TestCloseFds TestListener TestManagerRestart "
-                                 "TestPicklingConnections TestRemoteManager TestTimeouts "
-                                 "test_wait_socket",
-}
-NETWORK["test_multiprocessing_spawn"] = NETWORK["test_multiprocessing_fork"]
-OTHER = {
+# Cases whose outcome is known to differ from the native one.
+KNOWN = {
     "test_fcntl": "test_fcntl_64_bit",    # F_NOTIFY: as Linux without CONFIG_DNOTIFY
     "test_shutil": "test_disk_usage",     # wants used blocks: an overlay above tmpfs has none
 }
@@ -34,7 +26,7 @@ class PythonsOwnTests(Case):
             self.skipTest("no root file system; see rootfs.sh")
         if not os.path.exists(os.path.join(moat.ROOTFS, "usr/lib/python3.11/test/support")):
             self.skipTest("the root file system holds no libpython3.11-testsuite; see rootfs.sh")
-        without = (NETWORK.get(name, "") + " " + OTHER.get(name, "")).split()
+        without = KNOWN.get(name, "").split()
         # Not as process 1: that ignores signals, and orphans become its children.
         self.ok(do("/bin/sh", "-c", 'python3 -m test -u all,-network,-urlfetch,-largefile,-cpu '
                    '--timeout 800 "$@" 2>&1; exit $?', "sh", name,

@@ -1,0 +1,188 @@
+#include "runsc-cli/boot/control.h"
+
+#include <cstring>
+
+#include "platform/host/host.h"
+
+namespace runsc {
+namespace {
+
+struct Header {
+  uint32_t kind;
+  int32_t value;
+  uint32_t body;
+};
+
+constexpr size_t kChunk = 64 << 10;
+constexpr size_t kMaxFds = 128;
+
+// A process as a string of numbers and counted strings.
+class Writer {
+ public:
+  void Number(uint64_t v) { out_.append(reinterpret_cast<const char*>(&v), sizeof v); }
+  void Text(const std::string& s) {
+    Number(s.size());
+    out_ += s;
+  }
+  void Texts(const std::vector<std::string>& v) {
+    Number(v.size());
+    for (const std::string& s : v) Text(s);
+  }
+  std::string Take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::string_view in) : in_(in) {}
+  uint64_t Number() {
+    uint64_t v = 0;
+    if (in_.size() < sizeof v) {
+      ok_ = false;
+      return 0;
+    }
+    memcpy(&v, in_.data(), sizeof v);
+    in_.remove_prefix(sizeof v);
+    return v;
+  }
+  // A number of things that take at least a byte each.
+  uint64_t Count() {
+    uint64_t n = Number();
+    if (n > in_.size()) ok_ = false;
+    return ok_ ? n : 0;
+  }
+  std::string Text() {
+    uint64_t n = Count();
+    std::string s(in_.substr(0, n));
+    in_.remove_prefix(n);
+    return s;
+  }
+  std::vector<std::string> Texts() {
+    std::vector<std::string> v;
+    for (uint64_t n = Count(); n > 0 && ok_; n--) v.push_back(Text());
+    return v;
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  std::string_view in_;
+  bool ok_ = true;
+};
+
+}  // namespace
+
+bool SendControl(int fd, Control kind, int32_t value, std::string_view body,
+                 std::span<const int> fds) {
+  const Header h{static_cast<uint32_t>(kind), value, static_cast<uint32_t>(body.size())};
+  if (host::SendWithFds(fd, &h, sizeof h, fds, 0) != static_cast<long>(sizeof h)) return false;
+  for (size_t at = 0; at < body.size(); at += kChunk) {
+    const std::string_view part = body.substr(at, kChunk);
+    if (host::SendWithFds(fd, part.data(), part.size(), {}, 0) != static_cast<long>(part.size()))
+      return false;
+  }
+  return true;
+}
+
+bool ReceiveControl(int fd, ControlMessage* m) {
+  Header h;
+  base::UniqueFd fds[kMaxFds];
+  size_t n_fds = 0;
+  long n;
+  do {
+    n = host::RecvWithFds(fd, &h, sizeof h, fds, &n_fds, 0);
+  } while (n == -EINTR);
+  if (n != static_cast<long>(sizeof h) || h.body > kMaxControlBody) return false;
+  m->kind = static_cast<Control>(h.kind);
+  m->value = h.value;
+  m->fds.clear();
+  for (size_t i = 0; i < n_fds; i++) m->fds.push_back(std::move(fds[i]));
+  m->body.resize(h.body);
+  for (size_t at = 0; at < m->body.size(); at += static_cast<size_t>(n)) {
+    do {
+      n = host::RecvWithFds(fd, m->body.data() + at, m->body.size() - at, {}, &n_fds, 0);
+    } while (n == -EINTR);
+    if (n <= 0) return false;
+  }
+  return true;
+}
+
+std::string EncodeExec(const ProcessSpec& p, const Streams& s, std::vector<int>* fds) {
+  Writer w;
+  w.Texts(p.args);
+  w.Texts(p.env);
+  w.Text(p.cwd);
+  for (uint64_t v : {uint64_t{p.uid}, uint64_t{p.gid}, uint64_t{p.umask}, p.caps_bounding,
+                     p.caps_effective, p.caps_inheritable, p.caps_permitted, p.caps_ambient,
+                     uint64_t{p.no_new_privs}, uint64_t(p.oom_score_adj)}) {
+    w.Number(v);
+  }
+  w.Number(p.groups.size());
+  for (uint32_t g : p.groups) w.Number(g);
+  w.Number(p.rlimits.size());
+  for (const RlimitSpec& l : p.rlimits) {
+    w.Number(static_cast<uint64_t>(l.resource));
+    w.Number(l.soft);
+    w.Number(l.hard);
+  }
+  auto descriptor = [&](const base::UniqueFd& fd) {
+    w.Number(fd.valid());
+    if (fd.valid()) fds->push_back(fd.get());
+  };
+  for (int i = 0; i < 3; i++) {
+    descriptor(s.stdio[i]);
+    w.Number(s.terminal[i]);
+  }
+  descriptor(s.console_in);
+  descriptor(s.console_out);
+  w.Number(s.rows);
+  w.Number(s.columns);
+  w.Number(s.extra.size());
+  for (const base::UniqueFd& fd : s.extra) fds->push_back(fd.get());
+  return w.Take();
+}
+
+bool DecodeExec(ControlMessage&& m, ProcessSpec* p, Streams* s) {
+  Reader r(m.body);
+  p->args = r.Texts();
+  p->env = r.Texts();
+  p->cwd = r.Text();
+  p->uid = static_cast<uint32_t>(r.Number());
+  p->gid = static_cast<uint32_t>(r.Number());
+  p->umask = static_cast<uint32_t>(r.Number());
+  for (uint64_t* caps : {&p->caps_bounding, &p->caps_effective, &p->caps_inheritable,
+                         &p->caps_permitted, &p->caps_ambient}) {
+    *caps = r.Number();
+  }
+  p->no_new_privs = r.Number() != 0;
+  p->oom_score_adj = static_cast<int32_t>(r.Number());
+  for (uint64_t n = r.Count(); n > 0 && r.ok(); n--)
+    p->groups.push_back(static_cast<uint32_t>(r.Number()));
+  for (uint64_t n = r.Count(); n > 0 && r.ok(); n--) {
+    const int resource = static_cast<int>(r.Number());
+    const uint64_t soft = r.Number();
+    p->rlimits.push_back({resource, soft, r.Number()});
+  }
+  size_t next = 0;
+  bool complete = true;
+  auto descriptor = [&](base::UniqueFd* fd) {
+    if (r.Number() == 0) return;
+    complete = complete && next < m.fds.size();
+    if (complete) *fd = std::move(m.fds[next++]);
+  };
+  for (int i = 0; i < 3; i++) {
+    descriptor(&s->stdio[i]);
+    s->terminal[i] = r.Number() != 0;
+  }
+  descriptor(&s->console_in);
+  descriptor(&s->console_out);
+  s->rows = static_cast<uint16_t>(r.Number());
+  s->columns = static_cast<uint16_t>(r.Number());
+  const uint64_t extra = r.Number();
+  complete = complete && extra == m.fds.size() - next;
+  for (; complete && next < m.fds.size(); next++) s->extra.push_back(std::move(m.fds[next]));
+  return r.ok() && complete && !p->args.empty();
+}
+
+}  // namespace runsc

@@ -1,0 +1,17 @@
+// What config.json wants done to paths of the guest once everything is mounted: devices, sysctl,
+// masked and read-only paths.
+#pragma once
+
+#include <string>
+
+#include "platform/base/status.h"
+#include "runsc-cli/oci/spec.h"
+#include "sentry/vfs/vfs.h"
+
+namespace runsc {
+
+// creds: privileged. warnings: lines about what has no counterpart in Moat.
+base::Status PreparePaths(const Spec& spec, const sentry::Creds& creds,
+                          sentry::MountNamespace& mounts, std::string* warnings);
+
+}  // namespace runsc
