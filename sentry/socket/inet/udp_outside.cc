@@ -39,10 +39,11 @@ base::Result<Endpoint> UdpOutside::Connect(Task& task, NetOutside::Request r) {
 base::Result<void> UdpOutside::Bind(Task& task, NetOutside::Request r) {
   base::Ref<HostEnd> host = TRY(HostEnd::Ask(task, outside_, &NetOutside::Bind, std::move(r)));
   if (!host) return {};
+  base::Ref<HostEnd> old;  // goes after the lock
   {
     base::MutexLock lock(mu_);
     host->Attach(queue_);
-    bound_ = host;
+    old = std::exchange(bound_, host);
   }
   host->Arm();
   return {};
