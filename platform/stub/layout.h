@@ -79,7 +79,6 @@ constexpr uint32_t kExit = 0x100;     // end the thread
 constexpr uint32_t kSpin = 0x200;     // spin at the next stop before sleeping
 constexpr uint32_t kSaveFp = 0x400;   // store the extended state at fp_at
 constexpr uint32_t kFull = 0x800;     // go on by rt_sigreturn from the frame, not lightly
-constexpr uint32_t kBrief = 0x2000;   // with kSpin: not for long
 constexpr uint32_t kInitFp = 0x1000;  // then make the extended state initial
 
 // Channel.ops_state.

@@ -158,9 +158,9 @@ Stop SystrapThread::Run() {
   // it a waste: then neither side spins for a while.
   auto* engine = space_->engine();
   if (++trips_ % kTripsPerCount == 0) engine->CountAsleep();
-  const bool spin = spin_pause_ == 0;
-  if (!spin) spin_pause_--;
-  if (spin) command |= engine->Crowded() ? stub::kSpin | stub::kBrief : stub::kSpin;
+  const bool spin = spin_pause_ == 0 && !engine->Crowded();
+  if (spin_pause_ != 0) spin_pause_--;
+  if (spin) command |= stub::kSpin;
   slept_ = false;
   bool alive = Command(command);
   // By itself, that is.

@@ -146,7 +146,7 @@ bool RunOps(Channel* c) {
 }
 
 // How often a waiting thread looks; a pause takes about 50 ns.
-constexpr int kSpins = 2000, kBriefSpins = 50, kExpectSpins = 400;
+constexpr int kSpins = 2000, kExpectSpins = 400;
 
 // Waits for a command while the state is `stopped`. The sentry sets kSleeping when it will take
 // long, and takes it away again when a command is near.
@@ -177,8 +177,7 @@ uint32_t Stop(Channel* c, UContext* uc, uint32_t stopped, bool publish) {
       last = __atomic_exchange_n(&c->state, stopped, __ATOMIC_ACQ_REL);
       if (last & kSleeping) Call(kSysFutex, U(&c->state), kFutexWake, 1);
     }
-    const int spins = (last & kSpin) == 0 ? 0 : (last & kBrief) != 0 ? kBriefSpins : kSpins;
-    uint32_t command = WaitCommand(c, stopped, spins);
+    uint32_t command = WaitCommand(c, stopped, (last & kSpin) != 0 ? kSpins : 0);
     publish = true;
     if ((command & kKindMask) != kRunning) Die();
     if (command & kExit) {
