@@ -321,6 +321,11 @@ class Namespaces(Case):
             p.wait()
             p.stdin.close()
             p.stdout.close()
-        r = moat.run("--root", root, "network", name, "--set", deny)
+        # The sandbox ends a moment after its command.
+        for _ in range(100):
+            r = moat.run("--root", root, "network", name, "--set", deny)
+            if r.status != 0 and "doesn't run" in r.err:
+                break
+            time.sleep(0.05)
         self.assertEqual(r.status, 1)
         self.one_line(r, "doesn't run")
