@@ -10,48 +10,10 @@
 
 #include <thread>
 
-#include "tests/syscalls/test_util.h"
+#include "tests/syscalls/inet_util.h"
 
 namespace {
 
-sockaddr_in V4(uint16_t port, uint32_t addr = INADDR_LOOPBACK) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(port);
-  a.sin_addr.s_addr = htonl(addr);
-  return a;
-}
-sockaddr_in6 V6(uint16_t port, const char* text = "::1") {
-  sockaddr_in6 a{};
-  a.sin6_family = AF_INET6;
-  a.sin6_port = htons(port);
-  inet_pton(AF_INET6, text, &a.sin6_addr);
-  return a;
-}
-template <typename A>
-int Bind(int fd, const A& a) {
-  return bind(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
-template <typename A>
-int Connect(int fd, const A& a) {
-  return connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
-uint16_t PortOf(int fd) {
-  sockaddr_storage a{};
-  socklen_t n = sizeof a;
-  EXPECT_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n));
-  return ntohs(a.ss_family == AF_INET ? reinterpret_cast<sockaddr_in*>(&a)->sin_port
-                                      : reinterpret_cast<sockaddr_in6*>(&a)->sin6_port);
-}
-int Set(int fd, int level, int name, int value) {
-  return setsockopt(fd, level, name, &value, sizeof value);
-}
-int Get(int fd, int level, int name) {
-  int v = -1;
-  socklen_t n = sizeof v;
-  EXPECT_OK(getsockopt(fd, level, name, &v, &n));
-  return v;
-}
 short Poll(int fd, int timeout_ms = 0, short events = POLLIN | POLLOUT | POLLRDHUP | POLLPRI) {
   pollfd p{fd, events, 0};
   EXPECT_GE(poll(&p, 1, timeout_ms), 0);

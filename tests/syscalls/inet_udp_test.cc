@@ -8,43 +8,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "tests/syscalls/test_util.h"
+#include "tests/syscalls/inet_util.h"
 
 namespace {
 
-sockaddr_in V4(uint16_t port, uint32_t addr = INADDR_LOOPBACK) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(port);
-  a.sin_addr.s_addr = htonl(addr);
-  return a;
-}
-template <typename A>
-int Bind(int fd, const A& a) {
-  return bind(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
-template <typename A>
-int Connect(int fd, const A& a) {
-  return connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
 template <typename A>
 ssize_t SendTo(int fd, const std::string& s, const A& a, int flags = 0) {
   return sendto(fd, s.data(), s.size(), flags, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
-uint16_t PortOf(int fd) {
-  sockaddr_in a{};
-  socklen_t n = sizeof a;
-  EXPECT_OK(getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n));
-  return ntohs(a.sin_port);
-}
-int Set(int fd, int level, int name, int value) {
-  return setsockopt(fd, level, name, &value, sizeof value);
-}
-int Get(int fd, int level, int name) {
-  int v = -1;
-  socklen_t n = sizeof v;
-  EXPECT_OK(getsockopt(fd, level, name, &v, &n));
-  return v;
 }
 short Poll(int fd, int timeout_ms = 1000, short events = POLLIN) {
   pollfd p{fd, events, 0};

@@ -7,8 +7,30 @@
 namespace sentry {
 
 namespace {
-constexpr uint32_t kSin6LenRfc2133 = 24;
+
+// struct sockaddr_in of at least its length, whatever its family.
+Endpoint FromSockaddr4(const SockAddr& a, abi::SockaddrIn* in) {
+  memcpy(in, a.bytes.data(), sizeof *in);
+  Endpoint e;
+  e.addr = IpAddress::V4(ntohl(in->addr));
+  e.port = ntohs(in->port);
+  return e;
 }
+
+base::Result<Endpoint> FromSockaddr6(const SockAddr& a) {
+  constexpr uint32_t kSin6LenRfc2133 = 24;
+  if (a.len < kSin6LenRfc2133) return abi::Errno::kEINVAL;
+  if (a.family() != abi::kAF_INET6) return abi::Errno::kEAFNOSUPPORT;
+  abi::SockaddrIn6 in{};
+  memcpy(&in, a.bytes.data(), std::min<size_t>(a.len, sizeof in));
+  Endpoint e;
+  e.addr = IpAddress::V6(in.addr);
+  e.port = ntohs(in.port);
+  if (e.addr.is_link_local()) e.scope_id = in.scope_id;
+  return e;
+}
+
+}  // namespace
 
 InetSocket::InetSocket(base::Ref<NetStack> stack, int32_t family, int32_t type, int32_t protocol,
                        uint32_t flags)
@@ -29,17 +51,9 @@ base::Result<Endpoint> InetSocket::ParseRemote(const SockAddr& a) const {
       return abi::Errno::kEAFNOSUPPORT;
     }
     abi::SockaddrIn in;
-    memcpy(&in, a.bytes.data(), sizeof in);
-    e.addr = IpAddress::V4(ntohl(in.addr));
-    e.port = ntohs(in.port);
+    e = FromSockaddr4(a, &in);
   } else {
-    if (a.len < kSin6LenRfc2133) return abi::Errno::kEINVAL;
-    if (a.family() != abi::kAF_INET6) return abi::Errno::kEAFNOSUPPORT;
-    abi::SockaddrIn6 in{};
-    memcpy(&in, a.bytes.data(), std::min<size_t>(a.len, sizeof in));
-    e.addr = IpAddress::V6(in.addr);
-    e.port = ntohs(in.port);
-    if (e.addr.is_link_local()) e.scope_id = in.scope_id;
+    e = TRY(FromSockaddr6(a));
   }
   if (ipv6() && e.addr.is_v4() && Option(abi::kSOL_IPV6, abi::kIPV6_V6ONLY) != 0) {
     return abi::Errno::kENETUNREACH;
@@ -59,20 +73,12 @@ base::Result<Endpoint> InetSocket::ParseLocal(Task& task, const SockAddr& a) {
   if (!ipv6()) {
     if (a.len < sizeof(abi::SockaddrIn)) return abi::Errno::kEINVAL;
     abi::SockaddrIn in;
-    memcpy(&in, a.bytes.data(), sizeof in);
+    e = FromSockaddr4(a, &in);
     if (in.family != abi::kAF_INET && (in.family != abi::kAF_UNSPEC || in.addr != 0)) {
       return abi::Errno::kEAFNOSUPPORT;
     }
-    e.addr = IpAddress::V4(ntohl(in.addr));
-    e.port = ntohs(in.port);
   } else {
-    if (a.len < kSin6LenRfc2133) return abi::Errno::kEINVAL;
-    if (a.family() != abi::kAF_INET6) return abi::Errno::kEAFNOSUPPORT;
-    abi::SockaddrIn6 in{};
-    memcpy(&in, a.bytes.data(), std::min<size_t>(a.len, sizeof in));
-    e.addr = IpAddress::V6(in.addr);
-    e.port = ntohs(in.port);
-    if (e.addr.is_link_local()) e.scope_id = in.scope_id;
+    e = TRY(FromSockaddr6(a));
     if (e.addr.is_multicast() && type() == abi::kSOCK_STREAM) return abi::Errno::kEINVAL;
   }
   const bool mapped = ipv6() && e.addr.is_v4();
