@@ -21,6 +21,7 @@ struct LocalThread {
   // changes it.
   uint64_t altstack_sp, altstack_size;
   uint32_t altstack_flags;
+  uint64_t robust_list;  // as set_robust_list(2) set it
   // Sleeps in the stub, for CPU time and /proc: how many, for how long together, and since when the
   // thread is asleep (CLOCK_MONOTONIC, ns; 0: it isn't).
   uint32_t sleeps;

@@ -129,9 +129,6 @@ class GuestThread {
 
   // The next Run() is a while away: the guest side need not wait for it busily. A hint.
   virtual void Rest() {}
-  // It is likely soon after all, so the guest side may wake up already. A hint; from any thread, as
-  // long as the driving thread sleeps.
-  virtual void Expect() {}
 
   // What the engine answers without the sentry on this thread, or nullptr. Written while the guest
   // is stopped; as long as this object.

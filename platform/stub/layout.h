@@ -165,7 +165,8 @@ struct Channel {
   uint64_t addr;
   uint64_t trapno;
   uint64_t error;
-  uint64_t unused1[3];
+  uint64_t own_fp;  // where the slot has room for the extended state
+  uint64_t unused1[2];
   uint8_t unused2[0x100 - 192];
   LocalThread local;
   uint32_t yields;  // since the host was last asked
@@ -180,6 +181,10 @@ static_assert(__builtin_offsetof(Channel, light) == 0xe00);
 static_assert(__builtin_offsetof(UContext, r8) == 40 &&
               __builtin_offsetof(UContext, eflags) == 176);
 static_assert(__builtin_offsetof(LightFrame, flags) == 304);
+// Calls whose caller's extended state the light path stores at own_fp: a new thread begins with it.
+constexpr bool StartsThread(uint64_t nr) {
+  return nr == 56 || nr == 57 || nr == 58 || nr == 435;  // clone, fork, vfork, clone3
+}
 constexpr uint64_t kLightFrame = __builtin_offsetof(Channel, light);
 static_assert(__builtin_offsetof(Channel, frame) == 64);
 static_assert(__builtin_offsetof(Channel, ops) == 0x200);

@@ -111,6 +111,7 @@ bool HostProcess::AddSlot(uint32_t slot) {
   auto* c = reinterpret_cast<Channel*>(slots + at);
   // Below what the kernel's signal frame would cover, which kFull uses.
   c->stack = (guest + InitialFrame() - 1024) & ~uint64_t{15};
+  c->own_fp = guest + InitialFp();
   c->fp_mask = GetFpLayout().features;
   c->fp_size = GetFpLayout().size;
   c->xsave_size = GetFpLayout().xstate_size;

@@ -192,8 +192,6 @@ class Engine : public platform::Platform {
   // Whether there are too few processors for pairs of threads, one in the guest and one in the
   // sentry, that wait for each other busily.
   bool Crowded() const { return Pairs() * 2 > cpus_; }
-  // Whether there is a processor for each of them that isn't asleep.
-  bool Roomy() const { return Pairs() <= cpus_; }
   // Counts those asleep anew, which takes a while.
   void CountAsleep();
 

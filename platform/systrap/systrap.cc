@@ -43,7 +43,6 @@ class SystrapThread final : public stub::Thread {
   bool StartHandler(const HandlerStart& start) override;
   void Interrupt() override;
   void Rest() override;
-  void Expect() override;
   platform::LocalThread* local() override {
     return space_->engine()->patching() ? &channel_->local : nullptr;
   }
@@ -320,9 +319,12 @@ void SystrapThread::SetRegs(const platform::Regs& regs) {
 }
 
 platform::FpState SystrapThread::GetFp() {
-  LeaveLight();
   const stub::FpLayout& layout = stub::GetFpLayout();
-  uint8_t* p = fp();
+  uint8_t* p = base() + stub::InitialFp();
+  if (!light() || flags_ != 0 || !stub::StartsThread(orig_rax_)) {
+    LeaveLight();
+    p = fp();
+  }
   if (!p) return layout.initial;
   platform::FpState raw(p, p + layout.size);
   platform::FpState out(layout.size);
@@ -338,15 +340,6 @@ void SystrapThread::Rest() {
     __atomic_compare_exchange_n(&channel_->state, &s, s | stub::kSleeping, false, __ATOMIC_ACQ_REL,
                                 __ATOMIC_RELAXED);
   }
-}
-
-void SystrapThread::Expect() {
-  if (!space_->engine()->Roomy()) return;
-  uint32_t s = __atomic_load_n(&channel_->state, __ATOMIC_RELAXED);
-  if ((s & stub::kSleeping) == 0 || (s & stub::kKindMask) <= stub::kRunning) return;
-  if (__atomic_compare_exchange_n(&channel_->state, &s, s & ~stub::kSleeping, false,
-                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-    host::FutexWake(&channel_->state, 1, true);
 }
 
 base::Result<void> SystrapThread::SetFp(std::span<const uint8_t> fp_state) {

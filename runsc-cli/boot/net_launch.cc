@@ -87,6 +87,7 @@ int Wait(NetLaunch launch) {
   }
   launch.plan.name_space.reset();
   if (launch.plan.join_sandbox) RaiseLoopback();
+  host::ForgetCode();
   if (!WaitForUse(launch)) return 0;
   host::ForkOptions fork;
   fork.namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;

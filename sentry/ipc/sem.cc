@@ -119,7 +119,7 @@ void SemTable::Complete(SemSet::Waiter& w, base::Result<void> r) {
   w.result = r;
   w.done = true;
   // The waiter can't be gone: it leaves the list, or sees done, under the lock.
-  w.parker->UnparkReady();
+  w.parker->Unpark();
 }
 
 void SemTable::Update(SemSet& s) {

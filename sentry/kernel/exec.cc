@@ -97,6 +97,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
     if (!loaded.ok()) return loaded.error();
     image = *std::move(loaded);
   }
+  t.guest_->Rest();
   auto guest = image.mm->address_space().NewThread(nullptr, image.regs, platform::FpState());
   if (!guest.ok()) return guest.error();
   base::Result<void> alone = KillOtherThreads(t);
@@ -104,7 +105,7 @@ SyscallResult Kernel::Exec(Task& t, ExecArgs args) {
 
   // The point of no return.
   ReleaseMemory(t);
-  t.robust_list.store(0);
+  t.SetRobustList(0);
   base::Ref<const Creds> creds = CredsAfterExec(t.creds_, image, nnp);
   const Creds& o = *t.creds_;
   bool id_change = creds->euid != o.euid || creds->egid != o.egid;

@@ -17,7 +17,7 @@ void Kernel::ReleaseMemory(Task& t) {
     base::MutexLock l(tree_mu);
     t.group().max_rss = std::max(t.group().max_rss, kib);
   }
-  if (t.robust_list.load() != 0) ExitRobustList(t);
+  if (t.RobustList() != 0) ExitRobustList(t);
   ExitPiFutexes(t);
   // mm_release(): only if somebody is left to see it.
   uint64_t clear = t.clear_child_tid.exchange(0);
@@ -34,6 +34,8 @@ void Kernel::ReleaseMemory(Task& t) {
 
 void Kernel::ExitTask(Task& t) {
   ThreadGroup& g = t.group();
+  // It doesn't run again: others may want its processor.
+  if (t.guest_ != nullptr) t.guest_->Rest();
   bool stopped = false;
   {
     // exit_signals(): others take what was meant for this task, and it stops no more.

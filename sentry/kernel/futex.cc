@@ -533,7 +533,8 @@ bool MarkDead(Task& t, uint64_t addr, bool pi, bool pending) {
 
 void ExitRobustList(Task& t) {
   // exit_robust_list(): everything may be nonsense.
-  uint64_t head_addr = t.robust_list.exchange(0);
+  uint64_t head_addr = t.RobustList();
+  t.SetRobustList(0);
   auto head = UserIn<abi::RobustListHead>{UserAddr{head_addr}}.Fetch(t.mm());
   if (!head.ok()) return;
   uint64_t offset = static_cast<uint64_t>(head->futex_offset);

@@ -166,7 +166,6 @@ void Task::AccountSleep() {
   run_since_.store(0, std::memory_order_relaxed);
   nvcsw.fetch_add(1, std::memory_order_relaxed);
   state.store('S', std::memory_order_relaxed);
-  parker_.SetGuest(guest_.get());
   if (guest_ != nullptr) guest_->Rest();
 }
 
@@ -218,6 +217,7 @@ void Task::PublishLocal() {
       local->blocked = mask;
       local->sleeps = 0;
       local->slept_ns = local->asleep_since = 0;
+      local->robust_list = robust_list_.load(std::memory_order_relaxed);
       local_.store(local, std::memory_order_release);
     }
     SetLocalPending((pending.pending() | g.pending.pending()) != 0);
@@ -261,6 +261,19 @@ Task::LocalSleep Task::LocalSleeps() const {
   return s;
 }
 
+uint64_t Task::RobustList() const {
+  base::MutexLock lock(mu_);
+  const platform::LocalThread* l = local_.load(std::memory_order_acquire);
+  return l != nullptr ? __atomic_load_n(&l->robust_list, __ATOMIC_RELAXED)
+                      : robust_list_.load(std::memory_order_relaxed);
+}
+
+void Task::SetRobustList(uint64_t head) {
+  robust_list_.store(head, std::memory_order_relaxed);
+  platform::LocalThread* l = local_.load(std::memory_order_relaxed);
+  if (l != nullptr) __atomic_store_n(&l->robust_list, head, __ATOMIC_RELAXED);
+}
+
 char Task::State() const {
   const char s = state.load(std::memory_order_relaxed);
   return s == 'R' && LocalSleeps().asleep ? 'S' : s;
@@ -268,6 +281,7 @@ char Task::State() const {
 
 void Task::DetachLocal() {
   const LocalSleep slept = LocalSleeps();
+  robust_list_.store(RobustList(), std::memory_order_relaxed);
   run_ns_.fetch_sub(slept.ns, std::memory_order_relaxed);
   nvcsw.fetch_add(slept.times, std::memory_order_relaxed);
   base::MutexLock l(group_->signal_mu);

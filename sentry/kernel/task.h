@@ -191,7 +191,11 @@ class Task : public base::RefCounted {
   // exit(2) and exit_group(2): marks; the run loop ends the task when the handler returns.
   void Exit(int32_t status);  // wait status
   void ExitGroup(int32_t status);
-  std::atomic<uint64_t> clear_child_tid{0}, robust_list{0};
+  std::atomic<uint64_t> clear_child_tid{0};
+  // What set_robust_list(2) set: an address that only the guest vouches for. Read by any thread,
+  // set by the own.
+  uint64_t RobustList() const;
+  void SetRobustList(uint64_t head);
   bool exiting() const { return exiting_.load(std::memory_order_acquire); }
 
   // --- misc, per prctl and the like; own thread writes ---
@@ -302,6 +306,7 @@ class Task : public base::RefCounted {
   // Where the mask is while the engine's stub may change it. Written by the own thread under
   // signal_mu.
   std::atomic<platform::LocalThread*> local_{nullptr};
+  std::atomic<uint64_t> robust_list_{0};  // without local_
   SignalSet blocked_ = 0;       // without local_. Written by the own thread under signal_mu.
   SignalSet real_blocked_ = 0;  // under signal_mu: what sigtimedwait unblocked for its wait
   SignalSet saved_mask_ = 0;

@@ -1,5 +1,6 @@
 #include "sentry/wait/parker.h"
 
+#include "platform/api/platform.h"
 #include "platform/host/host.h"
 
 namespace sentry {
@@ -32,20 +33,10 @@ bool Parker::Park(int64_t deadline_ns) {
   }
 }
 
-bool Parker::Give() {
-  if (state_.exchange(1, std::memory_order_acq_rel) != 2) return false;
-  platform::active.fetch_add(1, std::memory_order_relaxed);
-  return true;
-}
-
 void Parker::Unpark() {
-  if (Give()) host::FutexWake(&state_, 1);
-}
-
-void Parker::UnparkReady() {
-  if (!Give()) return;
+  if (state_.exchange(1, std::memory_order_acq_rel) != 2) return;
+  platform::active.fetch_add(1, std::memory_order_relaxed);
   host::FutexWake(&state_, 1);
-  if (auto* guest = guest_.load(std::memory_order_relaxed)) guest->Expect();
 }
 
 }  // namespace sentry

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 
-#include "platform/api/platform.h"
 #include "sentry/wait/wait_queue.h"
 
 namespace sentry {
@@ -19,11 +18,6 @@ class Parker {
   bool Park(int64_t deadline_ns = kNoDeadline);
   // From any thread; one host call only if the thread sleeps.
   void Unpark();
-  // As Unpark(), from a listener, without which the thread can't go on: the guest thread that it
-  // drives may wake up meanwhile.
-  void UnparkReady();
-  // The guest thread that the sleeping thread drives, or null. Own thread.
-  void SetGuest(platform::GuestThread* g) { guest_.store(g, std::memory_order_relaxed); }
   // Drops a token left over from an earlier wait.
   void Reset() { state_.store(0, std::memory_order_relaxed); }
 
@@ -33,7 +27,7 @@ class Parker {
     explicit Entry(Parker& p) : parker_(p) {}
     bool OnReady(uint32_t ready) override {
       fired_.store(true, std::memory_order_release);
-      parker_.UnparkReady();
+      parker_.Unpark();
       return true;
     }
     bool fired() const { return fired_.load(std::memory_order_acquire); }
@@ -44,11 +38,7 @@ class Parker {
   };
 
  private:
-  // Gives a token; true if the thread slept, and must be woken.
-  bool Give();
-
   std::atomic<uint32_t> state_{0};  // 0 empty, 1 token, 2 sleeping
-  std::atomic<platform::GuestThread*> guest_{nullptr};
 };
 
 }  // namespace sentry

@@ -164,13 +164,13 @@ SyscallResult sys_futex_requeue(Task& task, UserAddr waiters, uint32_t flags, in
 
 SyscallResult sys_set_robust_list(Task& task, UserAddr head, uint64_t len) {
   if (len != sizeof(abi::RobustListHead)) return abi::Errno::kEINVAL;
-  task.robust_list.store(head.value);
+  task.SetRobustList(head.value);
   return 0;
 }
 
 SyscallResult sys_get_robust_list(Task& task, int32_t pid, UserOut<uint64_t> head,
                                   UserOut<uint64_t> len) {
-  uint64_t value = task.robust_list.load();
+  uint64_t value = task.RobustList();
   if (pid != 0) {
     base::MutexLock tree(task.kernel().tree_mu);
     Task* other = task.pid_ns()->FindTask(pid);
@@ -183,7 +183,7 @@ SyscallResult sys_get_robust_list(Task& task, int32_t pid, UserOut<uint64_t> hea
     if (&other->group() != &task.group() && !same && !mine.Has(abi::kCAP_SYS_PTRACE)) {
       return abi::Errno::kEPERM;
     }
-    value = other->robust_list.load();
+    value = other->RobustList();
   }
   TRY(len.Store(task.mm(), sizeof(abi::RobustListHead)));
   return head.Store(task.mm(), value);

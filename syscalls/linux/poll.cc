@@ -26,7 +26,7 @@ class Listener : public sentry::WaitEntry {
   sentry::Parker* parker = nullptr;
   sentry::WaitQueue* queue = nullptr;
   bool OnReady(uint32_t) override {
-    parker->UnparkReady();
+    parker->Unpark();
     return true;
   }
 };

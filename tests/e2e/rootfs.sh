@@ -39,6 +39,7 @@ debootstrap --variant=minbase "$release" "$new" "$mirror" >&2
 printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d"
 chmod 755 "$new/usr/sbin/policy-rc.d"
 [ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$new/etc/resolv.conf"
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$new/etc/hosts"
 if [ -n "${http_proxy:-}" ]; then
   printf 'Acquire::http::Proxy "%s";\n' "$http_proxy" >"$new/etc/apt/apt.conf.d/00moat-proxy"
 fi

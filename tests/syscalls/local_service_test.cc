@@ -367,6 +367,52 @@ TEST(LocalSigreturn, HandlersBeginWithTheInitialState) {
   EXPECT_EQ(handled, kRounds);
 }
 
+// Whether the rounding mode and a register are as ChildrenBeginWithTheCallersState made them.
+bool StateIs(uint32_t mxcsr, uint64_t mark) {
+  uint64_t low, high;
+  uint32_t now;
+  __asm__ volatile("movq %%xmm15, %0\n movhlps %%xmm15, %%xmm14\n movq %%xmm14, %1\n stmxcsr %2"
+                   : "=r"(low), "=r"(high), "=m"(now)
+                   :
+                   : "xmm14");
+  return low == mark && high == mark && now == mxcsr;
+}
+
+// A child by clone(2) or its like, called here with that state: a library would use the registers.
+template <long kNr>
+pid_t CloneWith(uint32_t mxcsr, uint64_t mark) {
+  long pid;
+  __asm__ volatile(
+      "ldmxcsr %2\n movq %1, %%xmm15\n punpcklqdq %%xmm15, %%xmm15\n mov $17, %%edi\n"
+      "xor %%esi, %%esi\n xor %%edx, %%edx\n xor %%r10d, %%r10d\n xor %%r8d, %%r8d\n"
+      "mov %3, %%eax\n syscall"
+      : "=&a"(pid)
+      : "r"(mark), "m"(mxcsr), "i"(kNr)
+      : "rcx", "rdx", "rdi", "rsi", "r8", "r10", "r11", "xmm15", "memory");
+  const bool same = StateIs(mxcsr, mark);
+  if (pid == 0) _exit(same ? 0 : 1);
+  EXPECT_TRUE(same);
+  return static_cast<pid_t>(pid);
+}
+
+TEST(LocalClone, ChildrenBeginWithTheCallersState) {
+  COVERS("clone", "fork", "vfork");
+  uint32_t mxcsr, changed;
+  __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+  changed = mxcsr | 0x6000;  // round towards zero
+  for (uint64_t i = 0; i < 60; i++) {
+    const uint64_t mark = 0x0123456789abcdef + i;
+    pid_t pid = i % 3 == 0   ? CloneWith<SYS_fork>(changed, mark)
+                : i % 3 == 1 ? CloneWith<SYS_vfork>(changed, mark)
+                             : CloneWith<SYS_clone>(changed, mark);
+    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
+    ASSERT_GT(pid, 0);
+    int status;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    ASSERT_EQ(status, 0);
+  }
+}
+
 void Edit(int, siginfo_t*, void* context) {
   auto* uc = static_cast<ucontext_t*>(context);
   uc->uc_mcontext.gregs[REG_R12] += 100;

@@ -11,8 +11,10 @@ namespace {
 
 // x86-64 call numbers.
 constexpr uint32_t kRtSigprocmask = 14, kGetpid = 39, kGetuid = 102, kGetgid = 104, kGeteuid = 107,
-                   kGetegid = 108, kGetppid = 110, kGettid = 186, kFutex = 202;
-constexpr long kEagain = 11, kEtimedout = 110;
+                   kGetegid = 108, kGetppid = 110, kGettid = 186, kFutex = 202,
+                   kSetRobustList = 273, kRseq = 334;
+constexpr long kEagain = 11, kEnosys = 38, kEtimedout = 110;
+constexpr uint64_t kRobustListHeadSize = 24;
 // A loop that waits by yielding must not keep the processor for ever.
 constexpr uint32_t kYieldsPerHost = 16;
 
@@ -148,6 +150,14 @@ bool Local(Channel* c, uint32_t nr, UContext* uc, uint32_t* woken) {
       return true;
     case kFutex:
       return Futex(c, uc, woken);
+    case kSetRobustList:
+      if (uc->rsi != kRobustListHeadSize) return false;
+      l.robust_list = uc->rdi;
+      uc->rax = 0;
+      return true;
+    case kRseq:
+      uc->rax = static_cast<uint64_t>(-kEnosys);
+      return true;
     default:
       return false;
   }
@@ -170,6 +180,7 @@ extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
   UContext& uc = c->light.uc;
   uint32_t woken = 0;
   if (c->local.enabled && Local(c, nr, &uc, &woken)) return 0;
+  if (StartsThread(nr)) StubSaveFp(c->own_fp, c->fp_mask);
   c->nr = nr;
   c->arg[0] = uc.rdi;
   c->arg[1] = uc.rsi;

@@ -146,26 +146,24 @@ bool RunOps(Channel* c) {
 }
 
 // How often a waiting thread looks; a pause takes about 50 ns.
-constexpr int kSpins = 2000, kExpectSpins = 400;
+constexpr int kSpins = 2000;
 
 // Waits for a command while the state is `stopped`. The sentry sets kSleeping when it will take
-// long, and takes it away again when a command is near.
+// long.
 uint32_t WaitCommand(Channel* c, uint32_t stopped, int spins) {
-  for (;; spins = kExpectSpins) {
-    uint32_t s = Load(&c->state);
-    for (int i = 0; i < spins && s == stopped; i++) {
-      __asm__ volatile("pause");
-      s = Load(&c->state);
-    }
-    if (s == stopped && __atomic_compare_exchange_n(&c->state, &s, stopped | kSleeping, false,
-                                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-      s = stopped | kSleeping;
-    while (s == (stopped | kSleeping)) {
-      Call(kSysFutex, U(&c->state), kFutexWait, s);
-      s = Load(&c->state);
-    }
-    if (s != stopped) return s;
+  uint32_t s = Load(&c->state);
+  for (int i = 0; i < spins && s == stopped; i++) {
+    __asm__ volatile("pause");
+    s = Load(&c->state);
   }
+  if (s == stopped && __atomic_compare_exchange_n(&c->state, &s, stopped | kSleeping, false,
+                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    s = stopped | kSleeping;
+  while (s == (stopped | kSleeping)) {
+    Call(kSysFutex, U(&c->state), kFutexWait, s);
+    s = Load(&c->state);
+  }
+  return s;
 }
 
 }  // namespace

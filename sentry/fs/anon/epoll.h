@@ -68,7 +68,7 @@ class Epoll : public base::RefCounted {
     explicit Waiter(Parker& p) : parker_(p) {}
     bool OnReady(uint32_t) override {
       if (fired_.exchange(true, std::memory_order_acq_rel)) return false;
-      parker_.UnparkReady();
+      parker_.Unpark();
       return true;
     }
     // Ready for the next event; before looking at the ready list.
