@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "platform/base/before_sleep.h"
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 
@@ -56,6 +57,7 @@ class SCOPED_CAPABILITY Client::Call {
       r = host::SendWithFds(c_.socket_.get(), c_.buffer_.get(), out_.size(), {}, 0);
     } while (r == -EINTR);
     if (r < 0) return Die("send", r);
+    base::BeforeSleep();
     do {
       r = host::RecvWithFds(c_.socket_.get(), c_.buffer_.get(), wire::kMaxMessage, fds_, &n_fds_,
                             0);

@@ -37,9 +37,20 @@ class MapFile : public base::RefCounted {
   const bool stable_;
 };
 
-// How many threads drive a guest thread and don't sleep: they, or their guests, run or want to. Who
-// wakes one counts it, so that whoever waits busily sees at once that others want the processor.
+// How many threads drive a guest thread and don't sleep: they, or their guests, run or want to.
 inline std::atomic<int> active{0};
+// How many of their guests sleep without the sentry: about, counted now and then.
+inline std::atomic<int> asleep{0};
+// The processors for an engine whose threads wait for their guests busily; 0: they don't.
+inline int busy_processors = 0;
+
+// Whether there are too few processors for pairs of threads, one in the guest and one in the
+// sentry, that wait for each other busily; with so many more of them.
+inline bool Crowded(int more = 0) {
+  const int pairs =
+      active.load(std::memory_order_relaxed) - asleep.load(std::memory_order_relaxed) + more;
+  return busy_processors != 0 && pairs * 2 > busy_processors;
+}
 
 struct Options {
   bool patch = true;  // rewrite system call sites

@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <span>
 
+#include "platform/base/before_sleep.h"
 #include "platform/base/fd.h"
 #include "platform/base/result.h"
 #include "platform/base/status.h"
@@ -178,8 +179,14 @@ inline long Fallocate(int fd, int mode, int64_t off, int64_t len) {
 inline long PunchHole(int fd, int64_t off, int64_t len) {
   return Fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
 }
-inline long Fsync(int fd) { return Call<SYS_fsync>(fd); }
-inline long Fdatasync(int fd) { return Call<SYS_fdatasync>(fd); }
+inline long Fsync(int fd) {
+  base::BeforeSleep();
+  return Call<SYS_fsync>(fd);
+}
+inline long Fdatasync(int fd) {
+  base::BeforeSleep();
+  return Call<SYS_fdatasync>(fd);
+}
 
 // Where memory files are made: the root of the process's private tmpfs (jail.h), or -1:
 // memfd_create (tests). Set once at start.
@@ -193,6 +200,7 @@ long CreateMemoryFile(base::UniqueFd* read_only = nullptr);
 // Absolute deadline on CLOCK_MONOTONIC or nullptr. 0, -EAGAIN (value differs), -ETIMEDOUT, -EINTR.
 inline long FutexWait(const volatile void* word, uint32_t value, const timespec* deadline = nullptr,
                       bool shared = false) {
+  base::BeforeSleep();
   return Call<SYS_futex>(word, FUTEX_WAIT_BITSET | (shared ? 0 : FUTEX_PRIVATE_FLAG), value,
                          deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
 }

@@ -21,7 +21,7 @@ std::span<const uint8_t> Engine::initial_fp() const { return GetFpLayout().initi
 
 base::Status Engine::Start(bool for_ptrace, bool patch) {
   GetFpLayout();
-  cpus_ = host::UsableCpus();
+  if (!for_ptrace) platform::busy_processors = host::UsableCpus();
   // Descriptors: one per memory file and process, on both sides.
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -157,7 +157,7 @@ void Engine::CountAsleep() {
   }
   // A guest that lies about its own can't hide others'.
   const int most = std::max(platform::active.load(std::memory_order_relaxed) - 1, 0);
-  asleep_.store(std::min(n, most), std::memory_order_relaxed);
+  platform::asleep.store(std::min(n, most), std::memory_order_relaxed);
 }
 
 // --- Death ---

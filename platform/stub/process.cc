@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "platform/base/before_sleep.h"
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/stub/fp_state.h"
@@ -20,6 +21,7 @@ constexpr int64_t kPatienceNs = 10'000'000'000;
 constexpr int64_t kSliceNs = 1'000'000'000;
 constexpr int kSpinLimit = 3000;
 constexpr int kBriefSpin = 50;
+constexpr int kPatientSpin = 300;
 
 static_assert(kGuestEflags == platform::kUserEflags && kFixedEflags == platform::kFixedEflags &&
               kCs == platform::kUserCs && kSs == platform::kUserSs);
@@ -527,8 +529,10 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
     for (int i = 0; i < kSpinLimit; i++) {
       uint32_t s = LoadWord(word);
       if (s != command) return s & kKindMask;
+      // The guest computes: what was put off need not wait for it.
+      if (i == kPatientSpin) base::BeforeSleep();
       // Others want the processor. What comes at once is worth waiting for even so.
-      if (i >= kBriefSpin && space_->engine()->Crowded()) break;
+      if (i >= kBriefSpin && platform::Crowded()) break;
       __builtin_ia32_pause();
     }
   }

@@ -187,12 +187,8 @@ class Engine : public platform::Platform {
   std::span<const uint8_t> initial_fp() const override;
   uint64_t guest_clock_gettime() const override { return zygote_.clock_gettime(); }
   void Shutdown() override;
-  int cpus() const { return cpus_; }
   bool patching() const { return patching_; }
-  // Whether there are too few processors for pairs of threads, one in the guest and one in the
-  // sentry, that wait for each other busily.
-  bool Crowded() const { return Pairs() * 2 > cpus_; }
-  // Counts those asleep anew, which takes a while.
+  // platform::asleep, which takes a while.
   void CountAsleep();
 
  protected:
@@ -228,13 +224,6 @@ class Engine : public platform::Platform {
   Zygote zygote_;
   Patcher patcher_;
   bool patching_ = false;
-  int cpus_ = 1;
-  // Those that run, or want to.
-  int Pairs() const {
-    return platform::active.load(std::memory_order_relaxed) -
-           asleep_.load(std::memory_order_relaxed);
-  }
-  std::atomic<int> asleep_{0};
   // Held until a new process is in the table: the reaper waits for it when it doesn't find a pid.
   base::Mutex<base::LockClass::kEngineSpawn> spawn_mu_;
   // Held while a pid is used, so that it is not reused meanwhile.

@@ -155,9 +155,8 @@ Stop SystrapThread::Run() {
   regs_valid_ = false;
   // A pair of spinning threads needs two processors. Work that this process doesn't know of makes
   // it a waste: then neither side spins for a while.
-  auto* engine = space_->engine();
-  if (++trips_ % kTripsPerCount == 0) engine->CountAsleep();
-  const bool spin = spin_pause_ == 0 && !engine->Crowded();
+  if (++trips_ % kTripsPerCount == 0) space_->engine()->CountAsleep();
+  const bool spin = spin_pause_ == 0 && !platform::Crowded();
   if (spin_pause_ != 0) spin_pause_--;
   if (spin) command |= stub::kSpin;
   slept_ = false;

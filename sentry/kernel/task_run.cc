@@ -10,7 +10,10 @@ namespace sentry {
 
 void TaskRunner::Run() {
   platform::active.fetch_add(1, std::memory_order_relaxed);
-  Loop();
+  {
+    LateWakes late;
+    Loop();
+  }
   platform::active.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -34,6 +37,7 @@ void TaskRunner::Loop() {
     if (t.local_stale_.load(std::memory_order_seq_cst)) [[unlikely]]
       t.PublishLocal();
     t.set_ = Task::Set::kNothing;
+    LateWakes::Tick();
     platform::Stop s = t.guest_->Run();
     t.in_guest_.store(false, std::memory_order_relaxed);
     switch (s.kind) {

@@ -41,4 +41,16 @@ class Parker {
   std::atomic<uint32_t> state_{0};  // 0 empty, 1 token, 2 sleeping
 };
 
+// While it exists, Unpark() by this thread may put wake-ups off. A task that is woken while
+// processors are short (platform::Crowded) makes both itself and its waker sleep and wake at each
+// of their calls; it does better to begin a little later, when the waker waits, computes, or has
+// made some more calls.
+class LateWakes {
+ public:
+  LateWakes();
+  ~LateWakes();
+  // The thread makes a call.
+  static void Tick();
+};
+
 }  // namespace sentry
