@@ -17,7 +17,8 @@ int Loop::RunOnce() {
   const long n = host::EpollWait(epoll_.get(), events, 64, -1);
   if (n < 0) return n == -EINTR ? 0 : static_cast<int>(n);
   for (long i = 0; i < n; i++) {
-    auto it = entries_.find(events[i].data.u64);
+    const uint64_t id = events[i].data.u64;  // a copy: the kernel's struct is packed
+    auto it = entries_.find(id);
     if (it == entries_.end()) continue;
     const Entry e = it->second;
     e.source->OnReady(e.fd, events[i].events);

@@ -45,6 +45,19 @@ constexpr Row kRows[] = {
   Make(SYS_##name, #name, roles, reason, 0, {__VA_ARGS__}),
 #define HOST_REFUSE(name, roles, reason, error) Make(SYS_##name, #name, roles, reason, error, {}),
 #include "platform/host/host_calls.def"
+#ifdef MOAT_SANITIZE
+    // What the sanitizers' run time asks for (tests/README.md).
+    Make(SYS_open, "open", kSentry | kGofer | kNetGofer, "rare: a report reads /proc/self/maps",
+         ENOENT, {}),
+    Make(SYS_sigaltstack, "sigaltstack", kSentry | kGofer | kNetGofer,
+         "rare: a stack's bounds, before a call that doesn't return", 0, {}),
+    Make(SYS_gettimeofday, "gettimeofday", kSentry, "rare: tsan's own thread", 0, {}),
+    Make(SYS_nanosleep, "nanosleep", kSentry, "rare: tsan's own thread", 0, {}),
+    Make(SYS_madvise, "madvise", kGofer | kNetGofer, "rare: allocation", 0, {}),
+    Make(SYS_mprotect, "mprotect", kGofer | kNetGofer, "rare: allocation", 0, {}),
+    Make(SYS_futex, "futex", kGofer | kNetGofer, "rare: locks of the allocator", 0, {}),
+    Make(SYS_sched_yield, "sched_yield", kGofer | kNetGofer, "rare: locks of the allocator", 0, {}),
+#endif
 };
 
 // The role sets that processes have: one filter each.

@@ -152,6 +152,9 @@ int moat_safe_load32(const void* addr, uint32_t* value);
 int moat_safe_swap32(void* addr, uint32_t value, uint32_t* old);
 int moat_safe_cas32(void* addr, uint32_t expected, uint32_t desired, uint32_t* old);
 
+void __asan_loadN(const void* addr, size_t n);
+void __asan_storeN(void* addr, size_t n);
+
 struct MoatFixup {
   int32_t from, to, target;  // each relative to its own place
 };
@@ -165,6 +168,15 @@ namespace {
 uint64_t Absolute(const int32_t& offset) {
   return reinterpret_cast<uint64_t>(&offset) + static_cast<int64_t>(offset);
 }
+
+// The address sanitizer doesn't see the accesses above. Guest memory is not its own: always valid.
+#ifdef MOAT_SANITIZE_ADDRESS
+void CheckRead(const void* p, size_t n) { __asan_loadN(p, n); }
+void CheckWrite(void* p, size_t n) { __asan_storeN(p, n); }
+#else
+void CheckRead(const void*, size_t) {}
+void CheckWrite(void*, size_t) {}
+#endif
 
 void OnFault(int sig, siginfo_t* info, void* context) {
   auto* uc = static_cast<ucontext_t*>(context);
@@ -201,8 +213,15 @@ void InstallFaultHandler() {
   sigaction(SIGBUS, &sa, nullptr);
 }
 
-size_t SafeCopy(void* dst, const void* src, size_t n) { return n - moat_safe_copy(dst, src, n); }
-size_t SafeZero(void* dst, size_t n) { return n - moat_safe_zero(dst, n); }
+size_t SafeCopy(void* dst, const void* src, size_t n) {
+  CheckRead(src, n);
+  CheckWrite(dst, n);
+  return n - moat_safe_copy(dst, src, n);
+}
+size_t SafeZero(void* dst, size_t n) {
+  CheckWrite(dst, n);
+  return n - moat_safe_zero(dst, n);
+}
 bool SafeLoad32(const void* addr, uint32_t* value) { return moat_safe_load32(addr, value) == 0; }
 bool SafeStore32(void* addr, uint32_t value) {
   uint32_t old;

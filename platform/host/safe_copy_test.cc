@@ -69,5 +69,14 @@ TEST_F(SafeCopyTest, OtherFaultsKill) {
   EXPECT_DEATH(*static_cast<volatile char*>(p_ + 2 * kPage) = 1, "signal 11");
 }
 
+#ifdef MOAT_SANITIZE_ADDRESS
+TEST_F(SafeCopyTest, SanitizerSeesOverruns) {
+  std::vector<char> small(8);
+  EXPECT_DEATH(SafeCopy(small.data(), p_, 9), "heap-buffer-overflow");
+  EXPECT_DEATH(SafeCopy(p_, small.data(), 9), "heap-buffer-overflow");
+  EXPECT_DEATH(SafeZero(small.data(), 9), "heap-buffer-overflow");
+}
+#endif
+
 }  // namespace
 }  // namespace host

@@ -141,6 +141,7 @@ TEST(PipeTest, BlockedWriterGetsSigpipe) {
     int p[2];
     CHILD_OK(pipe(p));
     std::thread t([&] {
+      for (int filled = 0; filled < 65536;) ioctl(p[0], FIONREAD, &filled);
       SleepMs(30);
       close(p[0]);
     });

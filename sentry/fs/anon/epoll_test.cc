@@ -29,7 +29,7 @@ TEST(Epoll, LevelTriggered) {
   for (int i = 0; i < 2; i++) {
     auto got = ep->epoll().Take(8);
     ASSERT_EQ(got.size(), 1u);
-    EXPECT_EQ(got[0].data, 42u);
+    EXPECT_EQ(uint64_t{got[0].data}, 42u);
     EXPECT_EQ(got[0].events, kIn);
   }
   EXPECT_EQ(ep->Poll() & kIn, kIn);
@@ -56,7 +56,7 @@ TEST(Epoll, EdgeTriggeredAndOneShot) {
   ASSERT_TRUE(ep->epoll().Modify(6, *b, {kIn | abi::kEPOLLONESHOT, 3}).ok());
   auto got = ep->epoll().Take(8);
   ASSERT_EQ(got.size(), 1u);
-  EXPECT_EQ(got[0].data, 3u);
+  EXPECT_EQ(uint64_t{got[0].data}, 3u);
 }
 
 TEST(Epoll, LastCloseRemoves) {

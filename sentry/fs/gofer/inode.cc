@@ -318,7 +318,7 @@ void GoferInode::Accessed(const File& file) {
     a.atime_sec = now.sec;
     a.atime_nsec = now.nsec;
   }
-  mu.Unlock(true);
+  mu.Unlock();
 }
 
 void GoferInode::Wrote(int fd, uint64_t end) {

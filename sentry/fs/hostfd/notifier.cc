@@ -54,7 +54,8 @@ void HostNotifier::Run() {
     }
     base::MutexLock lock(mu_);
     for (long i = 0; i < n; i++) {
-      auto it = listeners_.find(ev[i].data.u64);
+      const uint64_t id = ev[i].data.u64;  // a copy: the kernel's struct is packed
+      auto it = listeners_.find(id);
       if (it != listeners_.end()) it->second->OnHostReady(ev[i].events);
     }
   }

@@ -316,9 +316,8 @@ base::Result<void> InetSocket::SetSocketLevel(Task& task, int32_t name,
   int32_t index = 0;
   switch (name) {
     case kSO_BINDTODEVICE: {
-      const std::string_view text(reinterpret_cast<const char*>(value.data()),
-                                  strnlen(reinterpret_cast<const char*>(value.data()),
-                                          std::min<size_t>(value.size(), kIFNAMSIZ - 1)));
+      const std::string_view text =
+          NameIn(value.first(std::min<size_t>(value.size(), kIFNAMSIZ - 1)));
       if (!text.empty()) {
         index = stack_->InterfaceIndex(text);
         if (index == 0) return Errno::kENODEV;

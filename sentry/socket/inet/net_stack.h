@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "sentry/kernel/process.h"
@@ -17,6 +19,12 @@ class InetSocket;
 
 constexpr int32_t kLoopbackIndex = 1;
 constexpr uint32_t kLoopbackMtu = 65536;
+
+// A name as programs hand it over: up to the first zero byte, if there is one.
+inline std::string_view NameIn(std::span<const uint8_t> bytes) {
+  const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return all.substr(0, all.find('\0'));
+}
 
 // What /proc/net/snmp and the like count.
 struct NetCounters {

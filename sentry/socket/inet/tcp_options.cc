@@ -61,8 +61,7 @@ base::Result<void> TcpSocket::SetProtocolOption(Task& task, int32_t level, int32
   switch (name) {
     case abi::kTCP_CONGESTION: {
       if (value.empty()) return abi::Errno::kEINVAL;
-      const char* text = reinterpret_cast<const char*>(value.data());
-      const std::string_view ca(text, strnlen(text, std::min(value.size(), kCaNameMax - 1)));
+      const std::string_view ca = NameIn(value.first(std::min(value.size(), kCaNameMax - 1)));
       if (ca != "cubic" && ca != "reno") return abi::Errno::kENOENT;
       reno_.store(ca == "reno");
       return {};

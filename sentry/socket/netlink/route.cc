@@ -47,9 +47,7 @@ void AddLink(const NetInterface& i, const NetCounters& c, NetlinkReply* reply) {
 
 base::Result<void> GetLink(NetStack& stack, const NetlinkRequest& r, NetlinkReply* reply) {
   const auto head = r.Head<abi::Ifinfomsg>();
-  const std::span<const uint8_t> text = r.Find(sizeof head, abi::kIFLA_IFNAME);
-  const std::string_view name(reinterpret_cast<const char*>(text.data()),
-                              strnlen(reinterpret_cast<const char*>(text.data()), text.size()));
+  const std::string_view name = NameIn(r.Find(sizeof head, abi::kIFLA_IFNAME));
   bool found = false;
   for (const NetInterface& i : stack.Interfaces()) {
     if (!r.dump() && (head.index > 0 ? i.index != head.index : i.name != name)) continue;
@@ -209,8 +207,7 @@ base::Result<void> SetLink(NetStack& stack, const NetlinkRequest& r) {
   int32_t index = head.index;
   if (std::span<const uint8_t> n = r.Find(sizeof head, abi::kIFLA_IFNAME);
       index == 0 && !n.empty()) {
-    index = stack.InterfaceIndex({reinterpret_cast<const char*>(n.data()),
-                                  strnlen(reinterpret_cast<const char*>(n.data()), n.size())});
+    index = stack.InterfaceIndex(NameIn(n));
     if (index == 0) return abi::Errno::kENODEV;
   }
   if (index != kLoopbackIndex) return abi::Errno::kEOPNOTSUPP;
