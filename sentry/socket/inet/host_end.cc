@@ -321,6 +321,8 @@ base::Result<HostEnd::Received> HostEnd::ReceiveDatagram(IoBuffer& dst, uint32_t
     return Received{};
   }
   constexpr uint32_t kPassed = abi::kMSG_PEEK | abi::kMSG_TRUNC | abi::kMSG_ERRQUEUE;
+  // A relay has no queue of errors.
+  if (socket_.relayed && (flags & abi::kMSG_ERRQUEUE) != 0) return abi::Errno::kEAGAIN;
   sockaddr_storage from{};
   alignas(cmsghdr) uint8_t room[kMaxControls];
   msghdr m{};
