@@ -21,6 +21,16 @@ constexpr size_t kMaxRequest =
     sizeof(wire::RequestHeader) + sizeof(wire::SocketRequest) +
     wire::kMaxOptions * (sizeof(wire::OptionHead) + wire::kMaxOptionValue);
 
+// connect(2), bind(2) and listen(2) know nothing of full descriptor tables that aren't the
+// caller's.
+constexpr abi::Errno kNoDescriptors = abi::Errno::kENOBUFS;
+
+base::Error ErrorOf(int32_t error) {
+  if (error == 0) return abi::Errno::kENETDOWN;
+  if (error == EMFILE || error == ENFILE) return kNoDescriptors;
+  return host::HostToGuest(error);
+}
+
 }  // namespace
 
 Client::Client(base::UniqueFd socket, std::function<void()> on_lost)
@@ -123,6 +133,7 @@ void Client::Run() {
     const long n = host::RecvWithFds(socket_.get(), buffer.data(), buffer.size(),
                                      std::span<base::UniqueFd>(&fd, 1), &n_fds, 0);
     if (n == -EINTR) continue;
+    if (n == -EMSGSIZE && Refuse(buffer)) continue;
     if (n <= 0) return Lose("receive", n);
     if (!Handle({buffer.data(), static_cast<size_t>(n)}, std::move(fd))) {
       return Lose("reply", -EPROTO);
@@ -130,21 +141,33 @@ void Client::Run() {
   }
 }
 
+bool Client::Take(uint64_t id, Waiting* out) {
+  base::MutexLock lock(mu_);
+  auto it = waiting_.find(id);
+  if (it == waiting_.end()) return false;
+  *out = std::move(it->second);
+  waiting_.erase(it);
+  return true;
+}
+
+bool Client::Refuse(std::span<const uint8_t> message) {
+  wire::Reader in(message);
+  const auto header = in.Get<wire::ReplyHeader>();
+  Waiting w;
+  if (header.error != 0 || header.fds != 1 || !Take(header.id, &w) || !w.done) return false;
+  Close(header.id);
+  w.done(kNoDescriptors);
+  return true;
+}
+
 bool Client::Handle(std::span<const uint8_t> message, base::UniqueFd fd) {
   wire::Reader in(message);
   const auto header = in.Get<wire::ReplyHeader>();
   if (!in.ok() || header.error < 0 || header.fds != (fd.valid() ? 1u : 0u)) return false;
   Waiting w;
-  {
-    base::MutexLock lock(mu_);
-    auto it = waiting_.find(header.id);
-    if (it == waiting_.end()) return false;
-    w = std::move(it->second);
-    waiting_.erase(it);
-  }
+  if (!Take(header.id, &w)) return false;
   bool good = header.error == 0 || (in.left() == 0 && !fd.valid());
-  const base::Error error =
-      header.error != 0 ? host::HostToGuest(header.error) : abi::Errno::kENETDOWN;
+  const base::Error error = ErrorOf(header.error);
   if (w.described) {
     Description d;
     if (good && header.error == 0) good = DecodeDescription(in, &d);

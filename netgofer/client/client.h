@@ -65,6 +65,10 @@ class Client : public base::RefCounted {
   };
   static void ThreadMain(void* self);
   void Run();
+  // Whose request it was, who waits for it no more. False: nobody's.
+  bool Take(uint64_t id, Waiting* out);
+  // A reply whose descriptor found no room in this process's table. False: it was something else.
+  bool Refuse(std::span<const uint8_t> message);
   // False: the message can't be answered.
   bool Handle(std::span<const uint8_t> message, base::UniqueFd fd);
   bool Expect(uint64_t id, Waiting waiting);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "netgofer/server/sockets.h"
+#include "netgofer/wire/messages.h"
 #include "platform/host/net_calls.h"
 
 namespace netgofer {
@@ -36,7 +37,8 @@ void Relay::Answer(const Done& done, int error) {
   done({.error = error,
         .fd = error == 0 ? far.get() : -1,
         .local = error == 0 ? LocalOf(outer_.get()) : Endpoint{},
-        .remote = target().remote});
+        .remote = target().remote,
+        .flags = wire::kRelayed});
 }
 
 void Relay::Stop() {
@@ -78,7 +80,8 @@ void DatagramRelay::PumpOutside() {
   for (int i = 0; i < kTurn && outer_; i++) {
     std::vector<uint8_t>& b = Buffer();
     const long n = host::RecvWithFds(outer_.get(), b.data(), b.size(), {}, nullptr, MSG_DONTWAIT);
-    // What ICMP says about datagrams that were sent is for nobody; it was taken by this read.
+    // What ICMP said about datagrams that were sent, and was taken by this read.
+    if (n == -ECONNREFUSED) RefuseInside();
     if (n == -ECONNREFUSED || n == -EHOSTUNREACH || n == -ENETUNREACH || n == -EMSGSIZE) continue;
     if (n < 0) return;
     if (!FromOutside({b.data(), static_cast<size_t>(n)})) {
@@ -88,6 +91,12 @@ void DatagramRelay::PumpOutside() {
       return;
     }
   }
+}
+
+void DatagramRelay::RefuseInside() {
+  // A descriptor that the sentry has already. Errors get lost where datagrams do.
+  const int fd = inner_.get();
+  host::SendWithFds(fd, nullptr, 0, {&fd, 1}, MSG_DONTWAIT);
 }
 
 void DatagramRelay::FromInside(std::span<const uint8_t> message) {

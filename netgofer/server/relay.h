@@ -52,6 +52,8 @@ class DatagramRelay : public Relay {
  private:
   void PumpInside();
   void PumpOutside();
+  // Tells the sentry that what it sent was refused.
+  void RefuseInside();
   std::vector<uint8_t> waiting_;  // for room inside; nothing is read from outside meanwhile
 };
 

@@ -64,7 +64,7 @@ struct OptionHead {
   uint32_t size;
 };
 
-enum SocketFlags : uint32_t { kSendsAnywhere = 1 };
+enum SocketFlags : uint32_t { kSendsAnywhere = 1, kRelayed = 2 };
 
 struct SocketReply {
   Endpoint local;

@@ -17,8 +17,5 @@ inline int Connect(int fd, const sockaddr* a, socklen_t n) {
   return static_cast<int>(Call<SYS_connect>(fd, a, n));
 }
 inline int Listen(int fd, int backlog) { return static_cast<int>(Call<SYS_listen>(fd, backlog)); }
-inline int Setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
-  return static_cast<int>(Call<SYS_setsockopt>(fd, level, name, value, n));
-}
 
 }  // namespace host

@@ -28,5 +28,9 @@ inline long GetTcpInfo(int fd, void* out, size_t n) {
   auto len = static_cast<socklen_t>(n);
   return Call<SYS_getsockopt>(fd, IPPROTO_TCP, 11 /* TCP_INFO */, out, &len);
 }
+// The filters let each process set what its rows name.
+inline int Setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
+  return static_cast<int>(Call<SYS_setsockopt>(fd, level, name, value, n));
+}
 
 }  // namespace host

@@ -12,7 +12,9 @@
 #include "sentry/ipc/ipc.h"
 #include "sentry/socket/inet/inet.h"
 #include "sentry/socket/inet/proc_net.h"
+#include "sentry/socket/inet/sys_net.h"
 #include "sentry/socket/netlink/netlink_socket.h"
+#include "sentry/socket/unix/unix_names.h"
 #include "sentry/socket/unix/unix_socket.h"
 #include "syscalls/abi/mount.h"
 
@@ -33,7 +35,7 @@ using Mounted = base::Result<Ref<Inode>>;
 constexpr Vfs::FsType kTypes[] = {
     {"sysfs", true,
      [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       return sentry::NewSysFs(k);
+       return sentry::NewSysFs(k, &sentry::AddNetDevices);
      }},
     {"tmpfs", true,
      [](Kernel&, const Creds& c, std::string_view, std::string_view data) -> Mounted {
@@ -120,6 +122,13 @@ void RegisterNetFiles() {
                                },
                                nullptr});
   }
+  sentry::RegisterProcEntry({"net/unix", 0444,
+                             []() -> base::Result<std::string> {
+                               sentry::Task* t = sentry::Task::Current();
+                               if (t == nullptr) return abi::Errno::kENOENT;
+                               return sentry::UnixNames::Get().Show(*t->net_ns());
+                             },
+                             nullptr});
   for (const sentry::NetSetting& s : sentry::NetSettings()) {
     sentry::SynthFile::WriteFn write;
     if (s.write != nullptr) {

@@ -13,6 +13,7 @@
 #include "runsc-cli/boot/relay.h"
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
+#include "runsc-cli/network/plan.h"
 #include "runsc-cli/oci/passwd.h"
 #include "runsc-cli/oci/report.h"
 #include "syscalls/abi/mount.h"
@@ -48,11 +49,14 @@ base::Status AddVolume(const std::string& text, Spec* spec) {
   return {};
 }
 
-int RunForeground(const Spec& spec, const Settings& settings) {
+// policies: the directory for `moat network DIR --set`; empty: none.
+int RunForeground(const Spec& spec, const Settings& settings, const std::string& policies) {
   Relay relay;
   Sandbox sandbox;
   LaunchOptions options;
+  PolicySocket socket;
   base::Status st = relay.HoldSignals();
+  if (st.ok() && !policies.empty()) st = socket.Listen(policies, &options.policies);
   options.streams = relay.CallerStreams(spec.process.terminal);
   if (st.ok()) st = Launch(spec, settings, std::move(options), &sandbox);
   if (!st.ok()) return Fail(st.text(), kExitFailure);
@@ -66,7 +70,7 @@ int RunForeground(const Spec& spec, const Settings& settings) {
 int CmdDo(const Settings& global, const Words& words) {
   Settings settings = global;
   Spec spec;
-  std::string root = "/", cwd, user;
+  std::string root = "/", cwd, user, policies;
   std::vector<std::string> env, volumes;
   FlagSet flags;
   flags.String("root", &root, "DIR",
@@ -80,6 +84,8 @@ int CmdDo(const Settings& global, const Words& words) {
   flags.String("user", &user, "USER[:GROUP]", "run as that user (default: the calling one)");
   flags.Alias("u", "user");
   AddNetworkFlags(&flags, &settings.network);
+  flags.String("policy-socket", &policies, "DIR",
+               "a directory of yours where `moat network DIR/ --set FILE` finds this sandbox");
   flags.List("publish", &settings.network.publish, "[ADDR:]HOST:GUEST[/udp]",
              "let the host's port lead to the sandbox's");
   flags.Alias("p", "publish");
@@ -186,7 +192,7 @@ int CmdDo(const Settings& global, const Words& words) {
        abi::kMS_NOSUID | abi::kMS_NODEV | abi::kMS_NOEXEC | abi::kMS_RDONLY, ""},
   };
   spec.mounts.insert(spec.mounts.begin(), base.begin(), base.end());
-  return RunForeground(spec, settings);
+  return RunForeground(spec, settings, policies);
 }
 
 }  // namespace runsc

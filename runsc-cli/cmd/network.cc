@@ -28,11 +28,16 @@ int Check(const std::string& file, const std::string& to) {
 
 int Set(const Settings& settings, const std::string& id, const std::string& file, bool cut) {
   netgofer::Policy policy;
-  Record record;
   uint32_t count = 0;
   base::Status s = ReadPolicy(file, &policy);
-  if (s.ok()) s = Record::Load(settings, id, false, &record);
-  if (s.ok()) s = SendPolicy(record.directory, policy, cut, &count);
+  // No id has a slash in it.
+  std::string directory = id;
+  if (s.ok() && id.find('/') == std::string::npos) {
+    Record record;
+    s = Record::Load(settings, id, false, &record);
+    directory = record.directory;
+  }
+  if (s.ok()) s = SendPolicy(directory, policy, cut, &count);
   if (!s.ok()) return Fail(s.text(), kExitOciFailure);
   if (count != 0) printf("%u connections cut\n", count);
   return 0;
@@ -57,7 +62,10 @@ int CmdNetwork(const Settings& settings, const Words& words) {
   FlagSet flags;
   flags.String("check", &check, "FILE", "read a policy and say what is wrong with it");
   flags.String("to", &to, "HOST:PORT", "with --check: what the policy says to that destination");
-  flags.String("set", &set, "FILE", "give the running sandbox ID this policy");
+  flags.String(
+      "set", &set, "FILE",
+      "give the running sandbox this policy: a container ID, or the directory (with a slash) "
+      "of do --policy-socket");
   flags.Bool("cut", &cut, "with --set: end the connections that the new policy forbids");
   // The id may stand before its flags.
   Words rest = words;
@@ -72,7 +80,7 @@ int CmdNetwork(const Settings& settings, const Words& words) {
   if (id.empty() && i < rest.size()) id = rest[i++];
   if (flags.help_wanted()) {
     printf(
-        "usage: moat network ID --set FILE [--cut]\n       moat network --check FILE [--to "
+        "usage: moat network ID|DIR/ --set FILE [--cut]\n       moat network --check FILE [--to "
         "HOST:PORT[/udp]]\n\n%s",
         flags.Help().c_str());
     return 0;

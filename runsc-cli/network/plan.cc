@@ -150,6 +150,8 @@ Status PlanNamespace(const Spec& spec, NetworkPlan* plan) {
   return {};
 }
 
+constexpr char kPolicySocket[] = "network.sock";
+
 // The address of the socket in a directory, whatever the length of its path. *dir must stay open
 // while it is used.
 Status SocketAddressIn(const std::string& directory, UniqueFd* dir, sockaddr_un* a) {
@@ -157,7 +159,7 @@ Status SocketAddressIn(const std::string& directory, UniqueFd* dir, sockaddr_un*
   if (!*dir) return Status::Errno(directory, errno);
   *a = {};
   a->sun_family = AF_UNIX;
-  snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/network.sock", dir->get());
+  snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/%s", dir->get(), kPolicySocket);
   return {};
 }
 
@@ -198,6 +200,16 @@ Status ListenForPolicies(const std::string& directory, UniqueFd* out) {
     return Status::Errno("the socket for egress policies", errno);
   }
   return {};
+}
+
+Status PolicySocket::Listen(const std::string& directory, UniqueFd* out) {
+  RETURN_IF_ERROR(ListenForPolicies(directory, out));
+  path_ = directory + "/" + kPolicySocket;
+  return {};
+}
+
+PolicySocket::~PolicySocket() {
+  if (!path_.empty()) unlink(path_.c_str());
 }
 
 Status SendPolicy(const std::string& directory, const netgofer::Policy& policy, bool cut_existing,

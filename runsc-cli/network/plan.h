@@ -21,6 +21,18 @@ base::Status PlanNetwork(const Spec& spec, const NetworkSettings& settings, Netw
 
 // A container's directory below the state directory has a socket for new policies.
 base::Status ListenForPolicies(const std::string& directory, base::UniqueFd* out);
+// The same in a directory that is the caller's: the socket goes with this object.
+class PolicySocket {
+ public:
+  PolicySocket() = default;
+  PolicySocket(const PolicySocket&) = delete;
+  PolicySocket& operator=(const PolicySocket&) = delete;
+  ~PolicySocket();
+  base::Status Listen(const std::string& directory, base::UniqueFd* out);
+
+ private:
+  std::string path_;  // empty: none is there
+};
 // Gives a running sandbox another policy; *cut: how many connections were ended.
 base::Status SendPolicy(const std::string& directory, const netgofer::Policy& policy,
                         bool cut_existing, uint32_t* cut);

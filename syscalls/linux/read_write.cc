@@ -207,7 +207,10 @@ base::Result<uint64_t> CopyData(Task& task, File& in, uint64_t* from, File& out,
   std::unique_ptr<uint8_t[]> chunk(new uint8_t[std::min(count, kChunk)]);
   uint64_t done = 0;
   while (done < count) {
-    const uint64_t want = std::min(count - done, kChunk);
+    // Where nothing can be written, a byte tells whether there would be something.
+    const bool full = (out.flags() & abi::kO_NONBLOCK) != 0 && (out.Poll() & abi::kEPOLLOUT) == 0;
+    if (full && done > 0) break;
+    const uint64_t want = full ? 1 : std::min(count - done, kChunk);
     uint64_t pos = *from;
     IoBuffer dst = IoBuffer::Kernel(chunk.get(), want);
     base::Result<uint64_t> got = ReadFile(task, in, dst, At{false, pos}, 0);
@@ -216,6 +219,7 @@ base::Result<uint64_t> CopyData(Task& task, File& in, uint64_t* from, File& out,
       return got.error();
     }
     if (*got == 0) break;
+    if (full) return abi::Errno::kEAGAIN;
     IoBuffer src = IoBuffer::Kernel(static_cast<const void*>(chunk.get()), *got);
     base::Result<uint64_t> put =
         WriteFile(task, out, src, to != nullptr ? At{false, *to} : At{}, 0);

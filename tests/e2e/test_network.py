@@ -1,12 +1,14 @@
 """The network outside: modes, published ports, namespaces of the test's own making, egress policies."""
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 import moat
 import netns
@@ -106,6 +108,29 @@ class Client(Case):
             self.ok(moat.do("python3", "-c", TRY, "tcp=203.0.113.9:1", "udp=203.0.113.9:1",
                             flags=["--egress=deny"] + moat.root_flags()), "EPERM\nEPERM\n")
 
+    def test_descriptors_run_out(self):
+        script = r"""
+import collections, errno, socket, sys
+where = ("127.0.0.1", int(sys.argv[1]))
+socks, errors = [], collections.Counter()
+for i in range(400):
+    try: socks.append(socket.create_connection(where))
+    except OSError as e: errors[errno.errorcode[e.errno]] += 1
+print(len(socks) > 100, list(errors))
+for s in socks: s.close()
+print(socket.create_connection(where).getpeername() == where)
+"""
+        with socket.create_server(("127.0.0.1", 0), backlog=1000) as s:
+            port = str(s.getsockname()[1])
+            saved = moat.MOAT
+            moat.MOAT = ["prlimit", "--nofile=256"] + saved
+            try:
+                r = moat.do("python3", "-c", script, port,
+                            flags=["--network=host"] + moat.root_flags())
+            finally:
+                moat.MOAT = saved
+            self.ok(r, "True ['ENOBUFS']\nTrue\n")
+
     def test_gofer_dies(self):
         script = r"""
 import errno, socket, sys
@@ -143,6 +168,85 @@ print("alive")
                 return f.read() == "moat-network\n"
         except OSError:
             return False
+
+
+# A server and a client of many connections: each is opened, used, kept, and used again.
+CROWD = r"""
+import resource, select, socket, sys
+what, host, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def serve():
+    l = socket.create_server((host, port), backlog=1024); l.setblocking(False)
+    print("ready", flush=True)
+    ep, socks, most, left = select.epoll(), {}, 0, count
+    ep.register(l, select.EPOLLIN)
+    while left:
+        for fd, ev in ep.poll():
+            if fd == l.fileno():
+                c, _ = l.accept(); socks[c.fileno()] = c; ep.register(c, select.EPOLLIN)
+                most = max(most, len(socks))
+                continue
+            data = socks[fd].recv(100)
+            if data: socks[fd].send(data)
+            else:
+                ep.unregister(fd); socks.pop(fd).close(); left -= 1
+    print("most", most, flush=True)
+def ask():
+    socks = []
+    for i in range(count):
+        socks.append(socket.create_connection((host, port), 30))
+    for turn in range(2):
+        for i, s in enumerate(socks): s.send(b"%d" % i)
+        bad = sum(s.recv(100) != b"%d" % i for i, s in enumerate(socks))
+        print("wrong", bad, flush=True)
+    for s in socks: s.close()
+serve() if what == "serve" else ask()
+"""
+
+
+def descriptors():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+@unittest.skipUnless(os.environ.get("MOAT_E2E_SLOW"), "a minute each; with --slow")
+class Many(Case):
+    """Connections at once."""
+
+    def test_inside(self):
+        n = min(10000, descriptors() - 1000)
+        script = 'python3 -c "$0" serve 127.0.0.1 7000 $1 & sleep 1; python3 -c "$0" ask 127.0.0.1 7000 $1; wait'
+        r = moat.do("sh", "-c", script, CROWD, str(n), flags=["--network=none"] + moat.root_flags(),
+                    timeout=300)
+        self.ok(r, "ready\nwrong 0\nwrong 0\nmost %d\n" % n)
+
+    def crowd(self, n, server, server_port, client, client_port):
+        """The first words of what serves and of what asks, each with its port."""
+        p = subprocess.Popen(server + ["python3", "-c", CROWD, "serve", "0.0.0.0", server_port, str(n)],
+                             stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(p.stdout.readline(), b"ready\n")
+            r = subprocess.run(
+                client + ["python3", "-c", CROWD, "ask", "127.0.0.1", client_port, str(n)],
+                stdout=subprocess.PIPE, timeout=300)
+            self.assertEqual(r.stdout, b"wrong 0\nwrong 0\n")
+            self.assertEqual(p.stdout.readline(), b"most %d\n" % n)
+            self.assertEqual(p.wait(30), 0)
+        finally:
+            p.kill()
+            p.wait()
+            p.stdout.close()
+
+    def test_from_outside(self):
+        port = str(free_port())
+        sandbox = moat.MOAT + ["do", "-p", "127.0.0.1:%s:7000" % port] + moat.root_flags() + ["--"]
+        self.crowd(min(10000, descriptors() - 1000), sandbox, "7000", [], port)
+
+    def test_to_outside(self):
+        port = str(free_port())
+        sandbox = moat.MOAT + ["do", "--network=host"] + moat.root_flags() + ["--"]
+        # The net gofer keeps a descriptor of its own of each.
+        self.crowd(min(10000, descriptors() - 1000), [], port, sandbox, port)
 
 
 class Policies(Case):
@@ -287,6 +391,66 @@ class Namespaces(Case):
         self.assertEqual([(e["decision"], e["address"], e["rule"]) for e in lines],
                          [("deny", OTHER, 0), ("allow", OUTSIDE, None), ("deny", OUTSIDE, None)])
         self.assertEqual(lines[2]["reason"], "connection rate")
+
+    def test_live_change_of_a_command(self):
+        self.outside()
+        script = ("import socket, sys\n"
+                  "def word():\n"
+                  "    try: s = socket.create_connection(('%s', 7000)); s.send(b'x'); return s.recv(9).decode()\n"
+                  "    except OSError as e: return str(e.errno)\n"
+                  "print(word(), flush=True)\n"
+                  "for l in sys.stdin: print(word(), flush=True)" % OUTSIDE)
+        p = subprocess.Popen(["ip", "netns", "exec", self.net.inner] + moat.MOAT +
+                             ["do", "--policy-socket", self.net.dir] + moat.root_flags() +
+                             ["--", "python3", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(p.stdout.readline(), b"tcp:x\n")
+            deny = self.net.file("deny.json", "{}")
+            self.ok(moat.run("network", self.net.dir + "/", "--set", deny), "")
+            p.stdin.write(b"\n")
+            p.stdin.flush()
+            self.assertEqual(p.stdout.readline(), b"1\n")  # EPERM
+            p.stdin.close()
+            self.assertEqual(p.wait(20), 0)
+            self.assertFalse(os.path.exists(os.path.join(self.net.dir, "network.sock")))
+        finally:
+            p.kill()
+            p.wait()
+            p.stdout.close()
+
+    def test_datagrams_that_are_refused(self):
+        script = r"""
+import errno, socket, struct, sys
+where = ("%s", 7009)
+def told(f):
+    try: return f()
+    except OSError as e: return errno.errorcode.get(e.errno, str(e))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)
+s.connect(where); s.send(b"x"); print(told(lambda: s.recv(10)))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.5)
+u.sendto(b"x", where); print(told(lambda: u.recv(10)) if "errors" not in sys.argv else "-")
+if "errors" in sys.argv:
+    e = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); e.settimeout(3)
+    e.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    e.sendto(b"lost", where); print(told(lambda: e.recv(10)))
+    data, controls, flags, to = e.recvmsg(10, 200, 0x2000)  # MSG_ERRQUEUE
+    print(data, to == where, [(l, t, struct.unpack("IB", d[:5])) for l, t, d in controls])
+    e.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
+    e.sendmsg([b"x"], [(socket.IPPROTO_IP, 2, struct.pack("i", 9))], 0, ("%s", 7000))
+    data, controls, flags, to = e.recvmsg(10, 200)
+    print(data, controls[0][:2])
+""" % (OUTSIDE, OUTSIDE)
+        self.outside()
+        self.ok(self.bundle(script, "errors").run(),
+                "ECONNREFUSED\n-\nECONNREFUSED\nb'lost' True [(0, 11, (111, 2))]\nb'udp:x' (0, 2)\n")
+        # The same through a relay.
+        policy = self.net.file("policy.json", '{"default": "allow"}')
+        saved = moat.MOAT
+        moat.MOAT = saved + ["--egress-policy", policy]
+        try:
+            self.ok(self.bundle(script).run(), "ECONNREFUSED\ntimed out\n")
+        finally:
+            moat.MOAT = saved
 
     def test_live_change(self):
         self.outside()

@@ -107,6 +107,69 @@ sqlite3 d 'select count(*), sum(i), count(distinct p) from t; pragma integrity_c
                    "    {eval: true, workerData: a})"
                    "    .on(\"exit\", () => { if (--n == 0) console.log(a[0]) })'", "30000\n")
 
+    def test_node_network(self):
+        self.guest("node", r"""
+cat >/tmp/n.js <<'END'
+const http = require("http"), net = require("net"), dgram = require("dgram");
+const agent = new http.Agent({keepAlive: true});
+const server = http.createServer((q, r) => {
+  let n = 0;
+  q.on("data", d => n += d.length).on("end", () => r.end(q.method + " " + n + " " + "x".repeat(n)));
+});
+const post = (port, n) => new Promise((ok, bad) => {
+  const q = http.request({port, host: "127.0.0.1", method: "POST", agent}, r => {
+    let text = ""; r.on("data", d => text += d).on("end", () => ok(text));
+  });
+  q.on("error", bad); q.end(Buffer.alloc(n));
+});
+server.listen(0, async () => {
+  const port = server.address().port;
+  const all = await Promise.all([...Array(50).keys()].map(i => post(port, i * 5000)));
+  console.log("http", all.every((t, i) => t === "POST " + i * 5000 + " " + "x".repeat(i * 5000)));
+  agent.destroy(); server.close();
+  const echo = net.createServer({allowHalfOpen: true}, s => s.pipe(s)).listen(0, "::1", () => {
+    const c = net.connect(echo.address().port, "::1");
+    let got = 0;
+    c.on("data", d => got += d.length).on("end", () => { console.log("net", got); echo.close(); udp(); });
+    c.end(Buffer.alloc(3 << 20));
+  });
+});
+function udp() {
+  const a = dgram.createSocket("udp4"), b = dgram.createSocket("udp4");
+  a.on("message", (m, from) => a.send("re: " + m, from.port, from.address));
+  b.on("message", m => { console.log("udp", String(m)); a.close(); b.close(); refused(); });
+  a.bind(0, "127.0.0.1", () => b.send("hello", a.address().port, "127.0.0.1"));
+}
+function refused() {
+  net.connect(1, "127.0.0.1").on("error", e => console.log(e.code));
+}
+END
+node /tmp/n.js""", "http true\nnet 3145728\nudp re: hello\nECONNREFUSED\n")
+
+    def test_perl_network(self):
+        self.guest("perl", r"""
+cat >/tmp/n.pl <<'END'
+use strict; use IO::Socket::INET; use IO::Select; use Socket;
+my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1", ReuseAddr => 1) or die "$@";
+my $pid = fork;
+if (!$pid) {
+  for (1 .. 3) {
+    my $c = IO::Socket::INET->new(PeerAddr => "127.0.0.1:" . $l->sockport, Timeout => 5) or die "$@";
+    print $c "line $_\n"; shutdown $c, 1; print scalar <$c>; close $c;
+  }
+  exit 7;
+}
+for (1 .. 3) { my $s = $l->accept; my $t = <$s>; print $s "got $t"; close $s; }
+waitpid $pid, 0; print $? >> 8, "\n";
+my $a = IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.1") or die;
+my $b = IO::Socket::INET->new(Proto => "udp", PeerAddr => "127.0.0.1:" . $a->sockport) or die;
+$b->send("ping"); $a->recv(my $m, 99); $a->send("$m pong"); $b->recv($m, 99); print "$m\n";
+print join(",", map { inet_ntoa $_ } (gethostbyname "localhost")[4]), "\n";
+print IO::Socket::INET->new(PeerAddr => "127.0.0.1:1") ? "?" : $!{ECONNREFUSED} ? "refused" : $!, "\n";
+print scalar(IO::Select->new($l)->can_read(0.1)) ? "?" : "idle", "\n";
+END
+perl /tmp/n.pl""", "got line 1\ngot line 2\ngot line 3\n7\nping pong\n127.0.0.1\nrefused\nidle\n")
+
     def test_redis_over_a_local_socket(self):
         self.guest("redis-server redis-benchmark", r"""
 cd $(mktemp -d); redis-server --port 0 --unixsocket $PWD/s --save '' --dir $PWD >log & p=$!

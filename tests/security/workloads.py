@@ -100,6 +100,7 @@ for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         if family == socket.AF_INET: s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 60)
         try: s.connect((host, port)); s.send(b"x"); s.recv(10)
         except OSError: pass
+        if kind == socket.SOCK_STREAM: s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         try: s.shutdown(socket.SHUT_RDWR)
         except OSError: pass
         s.close()

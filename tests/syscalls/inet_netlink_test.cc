@@ -1,5 +1,6 @@
 // netlink(7), ioctls about interfaces, and /proc/net: what programs learn about the network.
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <ifaddrs.h>
 #include <linux/inet_diag.h>
 #include <linux/rtnetlink.h>
@@ -9,7 +10,12 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <cstddef>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -211,8 +217,8 @@ TEST(Netlink, InterfaceIoctls) {
 
 TEST(ProcNet, Files) {
   COVERS("socket");
-  for (const char* name :
-       {"dev", "tcp", "tcp6", "udp", "udp6", "route", "if_inet6", "snmp", "sockstat"}) {
+  for (const char* name : {"dev", "tcp", "tcp6", "udp", "udp6", "route", "if_inet6", "snmp",
+                           "sockstat", "netstat", "protocols", "unix", "packet"}) {
     std::ifstream f(std::string("/proc/net/") + name);
     EXPECT_TRUE(f.good()) << name;
   }
@@ -221,6 +227,66 @@ TEST(ProcNet, Files) {
   range >> low >> high;
   EXPECT_GT(low, 0);
   EXPECT_GT(high, low);
+}
+
+std::string Contents(const std::string& path) {
+  std::ifstream f(path);
+  std::stringstream text;
+  text << f.rdbuf();
+  return text.str();
+}
+
+TEST(ProcNet, UnixSockets) {
+  COVERS("socket", "bind", "listen", "socketpair");
+  Fd s(socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un a{};
+  a.sun_family = AF_UNIX;
+  const std::string name = "shown " + std::to_string(getpid());
+  memcpy(a.sun_path + 1, name.data(), name.size());
+  const auto n = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  ASSERT_OK(bind(s, reinterpret_cast<sockaddr*>(&a), n));
+  ASSERT_OK(listen(s, 1));
+  struct stat st;
+  ASSERT_OK(fstat(s, &st));
+  char line[128];
+  snprintf(line, sizeof line, ": 00000002 00000000 00010000 0001 01 %5lu @%s\n", st.st_ino,
+           name.c_str());
+  EXPECT_NE(Contents("/proc/net/unix").find(line), std::string::npos) << line;
+  s.reset();
+  EXPECT_EQ(Contents("/proc/net/unix").find(name), std::string::npos);
+  int pair[2];
+  ASSERT_OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+  Fd one(pair[0]), two(pair[1]);
+  ASSERT_OK(fstat(one, &st));
+  snprintf(line, sizeof line, ": 00000003 00000000 00000000 0002 03 %5lu\n", st.st_ino);
+  EXPECT_NE(Contents("/proc/net/unix").find(line), std::string::npos) << line;
+}
+
+TEST(SysClassNet, Loopback) {
+  COVERS("socket", "readlink", "getdents64");
+  if (access("/sys/class/net", F_OK) != 0) GTEST_SKIP() << "no sysfs here";
+  char target[256];
+  const ssize_t n = readlink("/sys/class/net/lo", target, sizeof target);
+  ASSERT_GT(n, 0);
+  EXPECT_EQ(std::string(target, static_cast<size_t>(n)), "../../devices/virtual/net/lo");
+  EXPECT_EQ(Contents("/sys/class/net/lo/ifindex"), "1\n");
+  EXPECT_EQ(Contents("/sys/class/net/lo/mtu"), "65536\n");
+  EXPECT_EQ(Contents("/sys/class/net/lo/type"), "772\n");
+  EXPECT_EQ(Contents("/sys/class/net/lo/address"), "00:00:00:00:00:00\n");
+  EXPECT_EQ(Contents("/sys/class/net/lo/operstate"), "unknown\n");
+  EXPECT_EQ(Contents("/sys/class/net/lo/flags"), "0x9\n");
+  EXPECT_NE(Contents("/sys/class/net/lo/statistics/rx_bytes"), "");
+  EXPECT_ERR(access("/sys/class/net/none0", F_OK), ENOENT);
+  bool listed = false;
+  DIR* d = opendir("/sys/class/net");
+  ASSERT_NE(d, nullptr);
+  while (dirent* e = readdir(d)) {
+    if (strcmp(e->d_name, "lo") != 0) continue;
+    listed = true;
+    EXPECT_EQ(e->d_type, DT_LNK);
+  }
+  closedir(d);
+  EXPECT_TRUE(listed);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -545,6 +546,59 @@ TEST(Tcp, Options) {
   Fd s(accept(l, nullptr, nullptr));
   EXPECT_EQ(Get(s, IPPROTO_TCP, TCP_NODELAY), 1);
   EXPECT_EQ(Get(s, SOL_SOCKET, SO_KEEPALIVE), 1);
+}
+
+TEST(Tcp, MuchAtOnce) {
+  COVERS("socket", "write", "read");
+  Pair p;
+  constexpr size_t kAll = 8 << 20;
+  auto byte = [](size_t i) { return static_cast<char>(i * 7 + (i >> 12)); };
+  std::thread writer([&] {
+    std::vector<char> buf(300000);
+    size_t done = 0, turn = 0;
+    while (done < kAll) {
+      const size_t want = std::min(kAll - done, 1 + turn++ * 37139 % buf.size());
+      for (size_t i = 0; i < want; i++) buf[i] = byte(done + i);
+      const ssize_t n = write(p.a, buf.data(), want);
+      EXPECT_GT(n, 0);
+      if (n <= 0) break;
+      done += static_cast<size_t>(n);
+    }
+    EXPECT_OK(shutdown(p.a, SHUT_WR));
+  });
+  std::vector<char> buf(200000);
+  size_t done = 0, turn = 0, wrong = 0;
+  for (;;) {
+    const ssize_t n = read(p.b, buf.data(), 1 + turn++ * 51437 % buf.size());
+    EXPECT_GE(n, 0);
+    if (n <= 0) break;
+    for (size_t i = 0; i < static_cast<size_t>(n); i++) wrong += buf[i] != byte(done + i);
+    done += static_cast<size_t>(n);
+  }
+  writer.join();
+  EXPECT_EQ(done, kAll);
+  EXPECT_EQ(wrong, 0u);
+}
+
+TEST(Tcp, ABadAddressLosesNothing) {
+  COVERS("read");
+  Pair p;
+  constexpr size_t kAll = 100000, kGood = 64 << 10;
+  std::string text(kAll, 0);
+  for (size_t i = 0; i < kAll; i++) text[i] = static_cast<char>(i % 251);
+  ASSERT_RET(write(p.a, text.data(), kAll), static_cast<ssize_t>(kAll));
+  auto* m = static_cast<char*>(
+      mmap(nullptr, 2 * kGood, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(m, MAP_FAILED);
+  ASSERT_OK(mprotect(m + kGood, kGood, PROT_NONE));
+  // How much comes before the fault depends on how the stream is cut.
+  const ssize_t n = read(p.b, m, 2 * kGood);
+  if (n < 0) EXPECT_EQ(errno, EFAULT);
+  std::string got(m, n < 0 ? 0 : static_cast<size_t>(n));
+  std::string rest(kAll - got.size(), 0);
+  EXPECT_RET(recv(p.b, &rest[0], rest.size(), MSG_WAITALL), static_cast<ssize_t>(rest.size()));
+  EXPECT_TRUE(got + rest == text);
+  munmap(m, 2 * kGood);
 }
 
 TEST(Tcp, EpollEdges) {

@@ -315,4 +315,31 @@ TEST(Ping, Echo) {
   EXPECT_EQ(ntohs(h.un.echo.id), PortOf(s));
 }
 
+TEST(UdpLite, IsAProtocolOfItsOwn) {
+  COVERS("socket", "bind", "setsockopt");
+  constexpr int kSendCoverage = 10, kReceiveCoverage = 11;  // linux/udp.h lacks them in places
+  for (int family : {AF_INET, AF_INET6}) {
+    Fd a(socket(family, SOCK_DGRAM, IPPROTO_UDPLITE));
+    if (a.get() < 0 && errno == EPROTONOSUPPORT) GTEST_SKIP() << "no UDP-Lite here";
+    ASSERT_OK(family == AF_INET ? Bind(a, V4(0)) : Bind(a, V6(0)));
+    const uint16_t port = PortOf(a);
+    EXPECT_EQ(Get(a, SOL_SOCKET, SO_PROTOCOL), IPPROTO_UDPLITE);
+    // Its ports are not UDP's.
+    Fd other(socket(family, SOCK_DGRAM, 0));
+    EXPECT_OK(family == AF_INET ? Bind(other, V4(port)) : Bind(other, V6(port)));
+    Fd b(socket(family, SOCK_DGRAM, IPPROTO_UDPLITE));
+    EXPECT_OK(Set(b, IPPROTO_UDPLITE, kSendCoverage, 3));
+    EXPECT_EQ(Get(b, IPPROTO_UDPLITE, kSendCoverage), 8);
+    EXPECT_OK(Set(b, IPPROTO_UDPLITE, kSendCoverage, 1 << 20));
+    EXPECT_EQ(Get(b, IPPROTO_UDPLITE, kSendCoverage), UINT16_MAX);
+    EXPECT_OK(Set(b, IPPROTO_UDPLITE, kSendCoverage, 20));
+    EXPECT_EQ(Get(b, IPPROTO_UDPLITE, kReceiveCoverage), 0);
+    EXPECT_ERR(Set(other, IPPROTO_UDPLITE, kSendCoverage, 8), ENOPROTOOPT);
+    EXPECT_RET(family == AF_INET ? SendTo(b, "lite", V4(port)) : SendTo(b, "lite", V6(port)), 4);
+    char buf[16];
+    EXPECT_RET(recv(a, buf, sizeof buf, 0), 4);
+    EXPECT_ERR(recv(other, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+  }
+}
+
 }  // namespace

@@ -28,7 +28,7 @@ void AddCpus(SynthStaticDir& cpu, int cpus) {
 
 }  // namespace
 
-base::Ref<Inode> NewSysFs(Kernel& kernel) {
+base::Ref<Inode> NewSysFs(Kernel& kernel, AddNetDirectories add_net) {
   auto sb = base::MakeRef<SynthSuperblock>("sysfs", 0x62656572, true);
   auto root = base::MakeRef<SynthStaticDir>(sb, 0755, 1);
   for (const char* name : {"block", "bus", "firmware", "hypervisor", "module", "power"})
@@ -47,7 +47,12 @@ base::Ref<Inode> NewSysFs(Kernel& kernel) {
   dev->AddDir("block", 0755);
   dev->AddDir("char", 0755);
   base::Ref<SynthStaticDir> cls = root->AddDir("class", 0755);
-  for (const char* name : {"block", "mem", "misc", "net", "tty"}) cls->AddDir(name, 0755);
+  for (const char* name : {"block", "mem", "misc", "tty"}) cls->AddDir(name, 0755);
+  if (add_net != nullptr) {
+    add_net(kernel, *cls, *devices->AddDir("virtual", 0755));
+  } else {
+    cls->AddDir("net", 0755);
+  }
   base::Ref<SynthStaticDir> kern = root->AddDir("kernel", 0755);
   kern->AddText("profiling", "0\n");
   base::Ref<SynthStaticDir> mm = kern->AddDir("mm", 0755);

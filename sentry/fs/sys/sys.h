@@ -7,7 +7,9 @@
 
 namespace sentry {
 
-// The root inode of a new instance.
-base::Ref<Inode> NewSysFs(Kernel& kernel);
+// The root inode of a new instance. add_net, if any: fills class/net, and devices/virtual/net with
+// what it links to.
+using AddNetDirectories = void (*)(Kernel& kernel, SynthStaticDir& cls, SynthStaticDir& devices);
+base::Ref<Inode> NewSysFs(Kernel& kernel, AddNetDirectories add_net = nullptr);
 
 }  // namespace sentry

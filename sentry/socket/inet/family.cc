@@ -35,7 +35,7 @@ base::Result<base::Ref<Socket>> Create(Task& task, int32_t family, int32_t type,
       if (protocol == 0) protocol = abi::kIPPROTO_UDP;
       if (protocol == echo) {
         if (!MayPing(task, *stack)) return abi::Errno::kEACCES;
-      } else if (protocol != abi::kIPPROTO_UDP) {
+      } else if (protocol != abi::kIPPROTO_UDP && protocol != abi::kIPPROTO_UDPLITE) {
         return abi::Errno::kEPROTONOSUPPORT;
       }
       return base::Ref<Socket>(base::MakeRef<UdpSocket>(std::move(stack), family, protocol, flags));

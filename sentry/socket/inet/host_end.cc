@@ -12,7 +12,7 @@
 namespace sentry {
 
 namespace {
-constexpr size_t kMaxPieces = 16;
+constexpr size_t kMaxPieces = 16, kMaxControls = 512;
 
 // Who waits for the outside, which may answer when nobody does any more.
 struct Answer : public base::RefCounted {
@@ -54,6 +54,69 @@ socklen_t ToHost(const Endpoint& e, bool ipv6, sockaddr_storage* out) {
   memcpy(&in.sin6_addr, e.addr.b.data(), e.addr.b.size());
   in.sin6_scope_id = e.scope_id;
   return sizeof in;
+}
+
+// Control messages are the host's, which are the guest's: the same structures.
+size_t PutControls(std::span<const ControlMessage> controls, uint8_t* room) {
+  size_t used = 0;
+  for (const ControlMessage& c : controls) {
+    const size_t space = CMSG_SPACE(c.data.size());
+    if (space > kMaxControls - used) break;
+    cmsghdr h{};
+    h.cmsg_len = CMSG_LEN(c.data.size());
+    h.cmsg_level = c.level;
+    h.cmsg_type = c.type;
+    memset(room + used, 0, space);
+    memcpy(room + used, &h, sizeof h);
+    memcpy(room + used + CMSG_LEN(0), c.data.data(), c.data.size());
+    used += space;
+  }
+  return used;
+}
+
+std::vector<ControlMessage> TakeControls(msghdr* m) {
+  std::vector<ControlMessage> out;
+  for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
+    const uint8_t* data = CMSG_DATA(c);
+    out.push_back({c->cmsg_level, c->cmsg_type, {data, data + (c->cmsg_len - CMSG_LEN(0))}});
+  }
+  return out;
+}
+
+// Options that the sentry sets itself: those of setsockopt's rows in host_calls.def.
+bool IsOwn(const NetOutside::Option& o) {
+  if (o.level == abi::kIPPROTO_TCP) {
+    switch (o.name) {
+      case abi::kTCP_NODELAY:
+      case abi::kTCP_CORK:
+      case abi::kTCP_KEEPIDLE:
+      case abi::kTCP_KEEPINTVL:
+      case abi::kTCP_KEEPCNT:
+      case abi::kTCP_QUICKACK:
+      case abi::kTCP_USER_TIMEOUT:
+      case abi::kTCP_NOTSENT_LOWAT:
+        return o.value.size() == sizeof(int32_t);
+      default:
+        return false;
+    }
+  }
+  if (o.level != abi::kSOL_SOCKET) return false;
+  switch (o.name) {
+    case abi::kSO_KEEPALIVE:
+    case abi::kSO_SNDBUF:
+    case abi::kSO_RCVBUF:
+    case abi::kSO_OOBINLINE:
+      return o.value.size() == sizeof(int32_t);
+    case abi::kSO_LINGER: {
+      // A close that resets doesn't wait; one that waits would stop the sentry's thread.
+      abi::Linger l;
+      if (o.value.size() != sizeof l) return false;
+      memcpy(&l, o.value.data(), sizeof l);
+      return l.onoff == 0 || l.linger == 0;
+    }
+    default:
+      return false;
+  }
 }
 
 // All host ends with a peer.
@@ -196,7 +259,8 @@ base::Result<uint64_t> HostEnd::Send(IoBuffer& src, uint32_t flags) {
   return static_cast<uint64_t>(r);
 }
 
-base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6) {
+base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6,
+                                       std::span<const ControlMessage> controls) {
   iovec iov{const_cast<void*>(data), n};
   msghdr m{};
   m.msg_iov = &iov;
@@ -206,43 +270,81 @@ base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoin
     m.msg_name = &name;
     m.msg_namelen = ToHost(*to, ipv6, &name);
   }
+  alignas(cmsghdr) uint8_t room[kMaxControls];
+  if (!controls.empty()) {
+    m.msg_control = room;
+    m.msg_controllen = PutControls(controls, room);
+  }
   const long r = host::Sendmsg(socket_.fd.get(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (r < 0) return Failed(r);
   return static_cast<uint64_t>(r);
 }
 
-base::Result<HostEnd::Received> HostEnd::Receive(IoBuffer& dst, uint32_t flags, bool stream) {
-  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
-    if (TakeReset() != 0) return abi::Errno::kECONNRESET;
-    return Received{};
-  }
+base::Result<uint64_t> HostEnd::ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags) {
   HostIov pieces[kMaxPieces];
   const size_t n = dst.HostVec(true, pieces, kMaxPieces);
   if (n == 0 && dst.remaining() > 0) return abi::Errno::kEFAULT;
   iovec iov[kMaxPieces];
   for (size_t i = 0; i < n; i++) iov[i] = {pieces[i].base, pieces[i].len};
-  sockaddr_storage from{};
-  msghdr m{};
-  m.msg_iov = iov;
-  m.msg_iovlen = n;
-  if (!stream) {
-    m.msg_name = &from;
-    m.msg_namelen = sizeof from;
-  }
-  constexpr uint32_t kPassed = abi::kMSG_OOB | abi::kMSG_PEEK | abi::kMSG_TRUNC;
+  m->msg_iov = iov;
+  m->msg_iovlen = n;
+  const msghdr asked = *m;
   long r;
   for (int tries = 0; tries < 2; tries++) {
-    r = host::Recvmsg(socket_.fd.get(), &m, static_cast<int>(flags & kPassed) | MSG_DONTWAIT);
+    *m = asked;
+    r = host::Recvmsg(socket_.fd.get(), m, static_cast<int>(flags) | MSG_DONTWAIT);
     if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
     Arm();
   }
   if (r < 0) return Failed(r);
-  const auto moved = static_cast<size_t>(r);
-  dst.Consume(std::min(moved, dst.remaining()));
+  dst.Consume(std::min(static_cast<size_t>(r), dst.remaining()));
+  return static_cast<uint64_t>(r);
+}
+
+base::Result<HostEnd::Received> HostEnd::ReceiveStream(IoBuffer& dst, uint32_t flags) {
+  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+    if (TakeReset() != 0) return abi::Errno::kECONNRESET;
+    return Received{};
+  }
+  constexpr uint32_t kPassed = abi::kMSG_OOB | abi::kMSG_PEEK | abi::kMSG_TRUNC;
+  msghdr m{};
   Received got;
-  got.bytes = moved;
+  got.bytes = TRY(ReceiveMessage(dst, &m, flags & kPassed));
   got.flags = static_cast<uint32_t>(m.msg_flags) & (abi::kMSG_TRUNC | abi::kMSG_OOB);
-  if (!stream) got.from = m.msg_namelen >= sizeof(sockaddr_in) ? FromHost(from) : remote();
+  return got;
+}
+
+base::Result<HostEnd::Received> HostEnd::ReceiveDatagram(IoBuffer& dst, uint32_t flags,
+                                                         bool controls) {
+  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+    if (TakeReset() != 0) return abi::Errno::kECONNRESET;
+    return Received{};
+  }
+  constexpr uint32_t kPassed = abi::kMSG_PEEK | abi::kMSG_TRUNC | abi::kMSG_ERRQUEUE;
+  // A relay has no queue of errors.
+  if (socket_.relayed && (flags & abi::kMSG_ERRQUEUE) != 0) return abi::Errno::kEAGAIN;
+  sockaddr_storage from{};
+  alignas(cmsghdr) uint8_t room[kMaxControls];
+  msghdr m{};
+  m.msg_name = &from;
+  m.msg_namelen = sizeof from;
+  // A relay knows nothing beside messages; without room its descriptors go at once.
+  if (controls && !socket_.relayed) {
+    m.msg_control = room;
+    m.msg_controllen = sizeof room;
+  }
+  Received got;
+  got.bytes = TRY(ReceiveMessage(dst, &m, flags & kPassed));
+  if (socket_.relayed && (m.msg_flags & MSG_CTRUNC) != 0) {
+    if ((flags & abi::kMSG_PEEK) != 0) {
+      msghdr none{};
+      (void)host::Recvmsg(socket_.fd.get(), &none, MSG_DONTWAIT);
+    }
+    return abi::Errno::kECONNREFUSED;
+  }
+  got.flags = static_cast<uint32_t>(m.msg_flags) & (abi::kMSG_TRUNC | abi::kMSG_ERRQUEUE);
+  got.from = m.msg_namelen >= sizeof(sockaddr_in) ? FromHost(from) : remote();
+  if (m.msg_control != nullptr) got.controls = TakeControls(&m);
   return got;
 }
 
@@ -255,6 +357,8 @@ base::Result<base::Ref<HostEnd>> HostEnd::Accept() {
     if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
     Arm();
   }
+  // The table that is full isn't the guest's.
+  if (r == -EMFILE) r = -ENFILE;
   if (r < 0) return Failed(r);
   NetOutside::HostSocket s;
   s.fd.reset(static_cast<int>(r));
@@ -296,6 +400,11 @@ bool HostEnd::Info(abi::TcpInfo* out) {
 }
 
 void HostEnd::SetOption(NetOutside::Option o) {
+  // A relay of the net gofer's knows none of TCP's: EOPNOTSUPP.
+  if (IsOwn(o) && host::Setsockopt(socket_.fd.get(), o.level, o.name, o.value.data(),
+                                   static_cast<socklen_t>(o.value.size())) == 0) {
+    return;
+  }
   if (socket_.id != 0) outside_->SetOption(socket_.id, std::move(o));
 }
 

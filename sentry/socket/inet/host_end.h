@@ -6,7 +6,10 @@
 #include "sentry/fs/hostfd/notifier.h"
 #include "sentry/mm/io_buffer.h"
 #include "sentry/socket/inet/outside.h"
+#include "sentry/socket/socket.h"
 #include "sentry/wait/wait_queue.h"
+
+struct msghdr;
 
 namespace sentry {
 
@@ -36,14 +39,19 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
 
   // None blocks: EAGAIN arms. flags: MSG_* of the guest's call that the host shall see.
   base::Result<uint64_t> Send(IoBuffer& src, uint32_t flags);
-  base::Result<uint64_t> SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6);
+  // controls: of SOL_IP and SOL_IPV6.
+  base::Result<uint64_t> SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6,
+                                std::span<const ControlMessage> controls);
   struct Received {
     uint64_t bytes = 0;
     uint32_t flags = 0;  // MSG_TRUNC, MSG_OOB
     Endpoint from;       // of datagrams
+    std::vector<ControlMessage> controls;
   };
-  // discard: MSG_TRUNC of a stream, which throws bytes away.
-  base::Result<Received> Receive(IoBuffer& dst, uint32_t flags, bool stream);
+  // MSG_TRUNC of a stream throws bytes away.
+  base::Result<Received> ReceiveStream(IoBuffer& dst, uint32_t flags);
+  // controls: what comes beside the message is wanted.
+  base::Result<Received> ReceiveDatagram(IoBuffer& dst, uint32_t flags, bool controls);
   base::Result<base::Ref<HostEnd>> Accept();
   base::Result<void> Shutdown(int32_t how);
   uint32_t Poll();
@@ -52,11 +60,15 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
   uint32_t ReadableBytes();
   // False: not a TCP socket of the host.
   bool Info(abi::TcpInfo* out);
+  // Takes effect before what is sent next, where the option is about how data moves; others are the
+  // outside's to set, and do nothing on connections that were accepted.
   void SetOption(NetOutside::Option o);
   // The outside is gone: all that are connected are reset, as their users see it.
   static void ResetAll();
 
  private:
+  // One recvmsg(2) into dst; m has all but the pieces.
+  base::Result<uint64_t> ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags);
   void OnHostReady(uint32_t ready) override;
   base::Error Failed(long r);
   // Zero, or once ECONNRESET after ResetAll().

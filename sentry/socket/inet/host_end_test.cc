@@ -17,7 +17,7 @@ struct FakeOutside : public NetOutside {
   void Bind(Request, Done done) override { done(HostSocket{}); }
   void SetOption(uint64_t id, Option o) override { option = o.name; }
   void Closed(uint64_t id) override { closed = id; }
-  NetConfig Config() override { return {}; }
+  base::Ref<NetConfig> Config() override { return base::MakeRef<NetConfig>(); }
   uint64_t closed = 0;
   int32_t option = 0;
 };
@@ -38,7 +38,7 @@ class HostEndTest : public ::testing::Test {
   std::string Receive(uint32_t flags, bool stream) {
     char buf[16];
     IoBuffer b = IoBuffer::Kernel(buf, sizeof buf);
-    auto r = end_->Receive(b, flags, stream);
+    auto r = stream ? end_->ReceiveStream(b, flags) : end_->ReceiveDatagram(b, flags, false);
     if (!r.ok()) return "<error " + std::to_string(r.error().code()) + ">";
     return std::string(buf, r->bytes);
   }
@@ -83,14 +83,14 @@ TEST_F(HostEndTest, ReadinessReachesTheQueue) {
 
 TEST_F(HostEndTest, Datagrams) {
   Open(SOCK_DGRAM);
-  EXPECT_TRUE(end_->SendTo("one", 3, nullptr, false).ok());
+  EXPECT_TRUE(end_->SendTo("one", 3, nullptr, false, {}).ok());
   char buf[8];
   EXPECT_EQ(read(other_.get(), buf, sizeof buf), 3);
   ASSERT_EQ(write(other_.get(), "two", 3), 3);
   ASSERT_EQ(write(other_.get(), "three", 5), 5);
   EXPECT_EQ(Receive(0, false), "two");
   IoBuffer b = IoBuffer::Kernel(buf, 2);
-  auto r = end_->Receive(b, 0, false);
+  auto r = end_->ReceiveDatagram(b, 0, false);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->bytes, 2u);
   EXPECT_EQ(r->flags, abi::kMSG_TRUNC);

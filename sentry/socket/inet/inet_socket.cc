@@ -137,10 +137,7 @@ base::Result<uint64_t> InetSocket::Ioctl(Task& task, uint32_t cmd, UserAddr arg)
 
 void InetSocket::OnSet(int32_t level, int32_t name, std::span<const uint8_t> value) {
   NetOutside::Option o{level, name, {value.begin(), value.end()}};
-  if (base::Ref<HostEnd> host = host_end()) {
-    host->SetOption(std::move(o));
-    return;
-  }
+  SetOutside(o);
   base::MutexLock lock(options_mu_);
   for (NetOutside::Option& old : host_options_) {
     if (old.level != level || old.name != name) continue;

@@ -84,6 +84,10 @@ class InetSocket : public Socket {
   void OnSet(int32_t level, int32_t name, std::span<const uint8_t> value) override;
   // The host socket that an option is handed on to; null: none yet.
   virtual base::Ref<HostEnd> host_end() { return nullptr; }
+  // Sets it on what the outside gave; later requests have it anyway.
+  virtual void SetOutside(const NetOutside::Option& o) {
+    if (base::Ref<HostEnd> host = host_end()) host->SetOption(o);
+  }
   // What the outside is asked with: this socket's kind and the options that were set.
   NetOutside::Request OutsideRequest(const Endpoint& local, const Endpoint& remote);
 

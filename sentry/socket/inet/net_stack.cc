@@ -25,6 +25,15 @@ NetInterface Loopback(bool up) {
   return lo;
 }
 
+bool Owns(const NetConfig& config, const IpAddress& a) {
+  for (const NetInterface& i : config.interfaces) {
+    for (const NetInterface::Address& own : i.addresses) {
+      if (own.addr == a) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 base::Ref<NetStack> NetStack::Of(NetNamespace& ns) {
@@ -50,8 +59,8 @@ base::Ref<NetOutside> NetStack::OutsideFor(const Endpoint& to) {
   if (!out) return nullptr;
   if (to.addr.is_loopback()) {
     constexpr uint16_t kDns = 53;
-    const NetConfig config = out->Config();
-    return config.loopback || (config.loopback_dns && to.port == kDns) ? out : nullptr;
+    const base::Ref<NetConfig> config = out->Config();
+    return config->loopback || (config->loopback_dns && to.port == kDns) ? out : nullptr;
   }
   return Locate(to.addr) == Place::kOutside ? out : nullptr;
 }
@@ -59,8 +68,8 @@ base::Ref<NetOutside> NetStack::OutsideFor(const Endpoint& to) {
 base::Ref<NetOutside> NetStack::OutsideTowards(const Endpoint& local) {
   base::Ref<NetOutside> out = outside();
   if (out && local.addr.is_loopback()) {
-    const NetConfig config = out->Config();
-    if (!config.loopback && !config.loopback_dns) return nullptr;
+    const base::Ref<NetConfig> config = out->Config();
+    if (!config->loopback && !config->loopback_dns) return nullptr;
   }
   return out;
 }
@@ -68,13 +77,14 @@ base::Ref<NetOutside> NetStack::OutsideTowards(const Endpoint& local) {
 std::vector<NetInterface> NetStack::Interfaces() {
   std::vector<NetInterface> all{Loopback(loopback_up())};
   if (base::Ref<NetOutside> out = outside()) {
-    for (NetInterface& i : out->Config().interfaces) all.push_back(std::move(i));
+    const base::Ref<NetConfig> config = out->Config();
+    all.insert(all.end(), config->interfaces.begin(), config->interfaces.end());
   }
   return all;
 }
 
 std::vector<NetRoute> NetStack::Routes() {
-  if (base::Ref<NetOutside> out = outside()) return out->Config().routes;
+  if (base::Ref<NetOutside> out = outside()) return out->Config()->routes;
   return {};
 }
 
@@ -89,20 +99,16 @@ bool NetStack::IsOwn(const IpAddress& a) {
   if (a.is_loopback()) return loopback_up();
   base::Ref<NetOutside> out = outside();
   if (!out) return false;
-  for (const NetInterface& i : out->Config().interfaces) {
-    for (const NetInterface::Address& own : i.addresses) {
-      if (own.addr == a) return true;
-    }
-  }
-  return false;
+  return Owns(*out->Config(), a);
 }
 
 NetStack::Place NetStack::Locate(const IpAddress& to) {
-  if (IsOwn(to)) return Place::kHere;
-  if (to.is_loopback()) return Place::kNowhere;
+  if (to.is_loopback()) return loopback_up() ? Place::kHere : Place::kNowhere;
   base::Ref<NetOutside> out = outside();
   if (!out) return Place::kNowhere;
-  for (const NetRoute& r : out->Config().routes) {
+  const base::Ref<NetConfig> config = out->Config();
+  if (Owns(*config, to)) return Place::kHere;
+  for (const NetRoute& r : config->routes) {
     if (to.InPrefix(r.dst, r.prefix)) return Place::kOutside;
   }
   return Place::kNowhere;

@@ -40,7 +40,7 @@ class NetStack : public base::RefCounted {
   static base::Ref<NetStack> Of(NetNamespace& ns);
   static base::Ref<NetStack> Of(const Task& task);
   explicit NetStack(base::Ref<UserNamespace> owner)
-      : tcp(true), udp(false), ping(false), owner_(std::move(owner)) {}
+      : tcp(true), udp(false), udplite(false), ping(false), owner_(std::move(owner)) {}
   const base::Ref<UserNamespace>& owner() const { return owner_; }
 
   // Interfaces (lo first) and the routes of the main table. Up only, if lo is.
@@ -69,9 +69,18 @@ class NetStack : public base::RefCounted {
   // As outside(), if sockets that are bound to local may be reached from there.
   base::Ref<NetOutside> OutsideTowards(const Endpoint& local);
 
-  PortTable tcp, udp, ping;
+  PortTable tcp, udp, udplite, ping;
   PortTable& ports(int32_t protocol) {
-    return protocol == abi::kIPPROTO_TCP ? tcp : protocol == abi::kIPPROTO_UDP ? udp : ping;
+    switch (protocol) {
+      case abi::kIPPROTO_TCP:
+        return tcp;
+      case abi::kIPPROTO_UDP:
+        return udp;
+      case abi::kIPPROTO_UDPLITE:
+        return udplite;
+      default:
+        return ping;
+    }
   }
 
   // All inet sockets, for /proc/net and sock_diag(7).

@@ -47,8 +47,9 @@ struct NetRoute {
   uint8_t protocol = 2, scope = 0;  // RTPROT_*, RT_SCOPE_*
 };
 
-// What the outside looks like to guests, beside lo, which every namespace has by itself.
-struct NetConfig {
+// What the outside looks like to guests, beside lo, which every namespace has by itself. Never
+// changed once it is known to others.
+struct NetConfig : public base::RefCounted {
   std::vector<NetInterface> interfaces;
   std::vector<NetRoute> routes;
   // What is sent to 127.0.0.0/8 and ::1, and nobody inside listens for, is asked of the outside:
@@ -81,6 +82,9 @@ class NetOutside : public base::RefCounted {
     base::UniqueFd fd;
     uint64_t id = 0;  // for SetOption and Closed
     Endpoint local, remote;
+    // A relay of the net gofer's. An empty datagram with a descriptor beside it is its own word:
+    // what was sent before was refused (ECONNREFUSED).
+    bool relayed = false;
     // Of Bind: messages may be sent to any address through it. If not, each destination is asked
     // for with Connect (from the same local port), and sent to through the socket that it gives.
     bool sends_anywhere = false;
@@ -102,9 +106,9 @@ class NetOutside : public base::RefCounted {
   // open until then, and the peer sees its end only after this.
   virtual void Closed(uint64_t id) = 0;
 
-  // May change; who shows it asks again each time. May wait for the outside, when it has to start
-  // for milliseconds; the caller holds no lock.
-  virtual NetConfig Config() = 0;
+  // The present one; who shows it asks again each time. May wait for the outside, when it has to
+  // start for milliseconds; the caller holds no lock.
+  virtual base::Ref<NetConfig> Config() = 0;
 };
 
 }  // namespace sentry

@@ -63,6 +63,8 @@ std::string Udp(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_UD
 std::string Udp6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_UDP); }
 std::string Icmp(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_ICMP); }
 std::string Icmp6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_ICMPV6); }
+std::string UdpLite(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_UDPLITE); }
+std::string UdpLite6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_UDPLITE); }
 // No socket is raw: an empty table.
 std::string Raw(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_RAW); }
 std::string Raw6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_RAW); }
@@ -142,16 +144,18 @@ std::string Sockstat(NetStack& stack) {
   Print(&out, "TCP: inuse %d orphan 0 tw 0 alloc %d mem 0\n",
         Count(stack, abi::kAF_INET, abi::kIPPROTO_TCP),
         Count(stack, abi::kAF_INET, abi::kIPPROTO_TCP));
-  Print(&out, "UDP: inuse %d mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
-        Count(stack, abi::kAF_INET, abi::kIPPROTO_UDP));
+  Print(&out, "UDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+        Count(stack, abi::kAF_INET, abi::kIPPROTO_UDP),
+        Count(stack, abi::kAF_INET, abi::kIPPROTO_UDPLITE));
   return out;
 }
 
 std::string Sockstat6(NetStack& stack) {
   std::string out;
-  Print(&out, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse 0\nRAW6: inuse 0\n",
+  Print(&out, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse %d\nRAW6: inuse 0\n",
         Count(stack, abi::kAF_INET6, abi::kIPPROTO_TCP),
-        Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDP));
+        Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDP),
+        Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDPLITE));
   return out + "FRAG6: inuse 0 memory 0\n";
 }
 
@@ -182,6 +186,65 @@ std::string Snmp(NetStack& stack) {
   return out;
 }
 
+// netstat_seq_show(): of the extended counters those that programs look for; what they count
+// (losses, retransmissions, overflows) doesn't happen inside.
+std::string Netstat(NetStack& stack) {
+  const uint64_t bytes = stack.counters.lo_bytes.load();
+  std::string out;
+  Print(&out,
+        "TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed TW ListenOverflows ListenDrops "
+        "TCPLostRetransmit TCPSynRetrans TCPTimeouts TCPAbortOnData TCPAbortOnMemory\n"
+        "TcpExt: 0 0 0 0 0 0 0 0 0 0 0\n"
+        "IpExt: InNoRoutes InTruncatedPkts InMcastPkts OutMcastPkts InOctets OutOctets\n"
+        "IpExt: 0 0 0 0 %lu %lu\n",
+        bytes, bytes);
+  return out;
+}
+
+// proto_seq_show(), without what is about the host's memory.
+std::string Protocols(NetStack& stack) {
+  std::string out =
+      "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs "
+      "se re bi br ha uh gp em\n";
+  struct Row {
+    const char* name;
+    int32_t family, protocol;
+    const char* can;
+  };
+  constexpr Row kRows[] = {
+      {"PINGv6", abi::kAF_INET6, abi::kIPPROTO_ICMPV6,
+       "y  y  y  n  n  y  n  n  y  y  y  y  y  y  n  y  y  n"},
+      {"UDPLITEv6", abi::kAF_INET6, abi::kIPPROTO_UDPLITE,
+       "y  y  y  n  y  y  y  n  y  y  y  y  n  n  y  y  y  n"},
+      {"UDPv6", abi::kAF_INET6, abi::kIPPROTO_UDP,
+       "y  y  y  n  y  y  y  n  y  y  y  y  n  n  y  y  y  n"},
+      {"TCPv6", abi::kAF_INET6, abi::kIPPROTO_TCP,
+       "y  y  y  y  y  y  y  y  y  y  y  y  n  y  y  y  y  y"},
+      {"UDP-Lite", abi::kAF_INET, abi::kIPPROTO_UDPLITE,
+       "y  y  y  n  y  y  y  n  y  y  y  y  n  n  y  y  y  n"},
+      {"PING", abi::kAF_INET, abi::kIPPROTO_ICMP,
+       "y  y  y  n  n  y  n  n  y  y  y  y  y  y  n  y  y  n"},
+      {"UDP", abi::kAF_INET, abi::kIPPROTO_UDP,
+       "y  y  y  n  y  y  y  n  y  y  y  y  n  n  y  y  y  n"},
+      {"TCP", abi::kAF_INET, abi::kIPPROTO_TCP,
+       "y  y  y  y  y  y  y  y  y  y  y  y  n  y  y  y  y  y"},
+  };
+  for (const Row& r : kRows) {
+    Print(&out, "%-9s %4u %6d  %6d   %-3s %6u   %-3s  %-10s %s\n", r.name, 1024u,
+          Count(stack, r.family, r.protocol), 0, "no", 0u, "yes", "kernel", r.can);
+  }
+  return out;
+}
+
+// What a table of the kernel's shows while it is empty.
+std::string Packet(NetStack&) {
+  return "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
+}
+std::string Psched(NetStack&) { return "000003e8 00000040 000f4240 3b9aca00\n"; }
+std::string Ptype(NetStack&) {
+  return "Type Device      Function\n0800          ip_rcv\n86dd          ipv6_rcv\n";
+}
+
 std::string Arp(NetStack&) {
   return "IP address       HW type     Flags       HW address            Mask     Device\n";
 }
@@ -190,11 +253,17 @@ std::string Empty(NetStack&) { return ""; }
 constexpr NetFile kFiles[] = {
     {"arp", &Arp},
     {"dev", &Dev},
+    {"dev_mcast", &Empty},
     {"icmp", &Icmp},
     {"icmp6", &Icmp6},
     {"if_inet6", &IfInet6},
     {"igmp6", &Empty},
     {"ipv6_route", &Empty},
+    {"netstat", &Netstat},
+    {"packet", &Packet},
+    {"protocols", &Protocols},
+    {"psched", &Psched},
+    {"ptype", &Ptype},
     {"raw", &Raw},
     {"raw6", &Raw6},
     {"route", &Routes},
@@ -205,6 +274,8 @@ constexpr NetFile kFiles[] = {
     {"tcp6", &Tcp6},
     {"udp", &Udp},
     {"udp6", &Udp6},
+    {"udplite", &UdpLite},
+    {"udplite6", &UdpLite6},
     {"wireless", &Empty},
 };
 

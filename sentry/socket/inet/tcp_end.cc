@@ -129,7 +129,7 @@ void TcpEnd::Close(bool reset) {
     host = std::move(host_);
     pending.swap(pending_);
     waiting.swap(waiting_);
-    stream_ = ByteQueue();
+    stream_ = StreamQueue();
     queued_.store(0, std::memory_order_relaxed);
     if (connected && !fin_sent_) {
       fin_first_ = !fin_received_;

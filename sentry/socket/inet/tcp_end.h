@@ -6,8 +6,8 @@
 #include <deque>
 
 #include "platform/base/mutex.h"
-#include "sentry/mm/byte_queue.h"
 #include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/inet/stream_queue.h"
 
 namespace sentry {
 
@@ -30,8 +30,9 @@ class TcpEnd : public base::RefCounted {
   };
   enum class Urgent : uint8_t { kNone, kValid, kRead };
 
-  // What a window and a send buffer hold together unless somebody sets their sizes.
-  static constexpr uint32_t kDefaultRoom = 256 << 10;
+  // What a window and a send buffer each hold unless somebody sets their sizes: somewhat less than
+  // what Linux makes of them when much is sent (tcp_sndbuf_expand(), tcp_rcv_space_adjust()).
+  static constexpr uint32_t kDefaultRoom = 1 << 20;
   static constexpr int64_t kTimeWait = 60'000'000'000;  // ns
 
   // How much may wait in to's queue of what this end sends.
@@ -95,7 +96,7 @@ class TcpEnd : public base::RefCounted {
   Endpoint bound_ GUARDED_BY(mu_);  // as bind(2) said, with kBound
   Endpoint remote_ GUARDED_BY(mu_);
 
-  ByteQueue stream_ GUARDED_BY(mu_);
+  StreamQueue stream_ GUARDED_BY(mu_);
   uint64_t read_pos_ GUARDED_BY(mu_) = 0;  // of the queue's front
   Urgent urgent_ GUARDED_BY(mu_) = Urgent::kNone;
   uint64_t urgent_pos_ GUARDED_BY(mu_) = 0;

@@ -11,7 +11,8 @@ namespace sentry {
 namespace {
 constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
 constexpr uint32_t kWritable = abi::kEPOLLOUT | abi::kEPOLLWRNORM;
-constexpr size_t kCopyPiece = 64 << 10;
+// What is copied under a connection's lock; more is copied while the other side may use it.
+constexpr size_t kCopyLocked = 16 << 10;
 }  // namespace
 
 // Data for an end whose file is gone: it is answered by a reset, which the sender hears of with
@@ -46,6 +47,7 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
   if (host) return host->Send(src, args.flags);
   if (src.remaining() == 0) return uint64_t{0};
   const bool urgent = (args.flags & abi::kMSG_OOB) != 0;
+  if (src.remaining() > kCopyLocked && !urgent) return SendLarge(src, *peer);
   uint64_t done = 0;
   base::Ref<File> signalled;
   bool gone = false;
@@ -60,7 +62,7 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
       const uint64_t want = std::min<uint64_t>(limit - used, src.remaining());
       while (done < want) {
         size_t contiguous;
-        uint8_t* to = p.stream_.tail(std::min<uint64_t>(want - done, kCopyPiece), &contiguous);
+        uint8_t* to = p.stream_.tail(want - done, &contiguous);
         const size_t got = src.CopyFrom(to, contiguous);
         p.stream_.commit(got);
         done += got;
@@ -95,6 +97,40 @@ base::Result<uint64_t> TcpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
   return done;
 }
 
+base::Result<uint64_t> TcpSocket::SendLarge(IoBuffer& src, TcpEnd& p) {
+  uint64_t done = 0, room = 0;
+  StreamQueue::Slice piece;
+  for (;;) {
+    {
+      base::MutexLock lock(p.mu_);
+      if (p.dead_) break;
+      if (p.state_ != State::kConnected) {
+        if (done > 0) return done;
+        return abi::Errno::kEPIPE;
+      }
+      if (piece.size() > 0) {
+        done += piece.size();
+        p.bytes_received_ += piece.size();
+        p.messages_received_++;
+        p.stream_.Append(std::exchange(piece, {}));
+        p.queued_.store(p.stream_.size(), std::memory_order_relaxed);
+        p.queue_.Wake(kReadable);
+      }
+      const uint64_t limit = end_->RoomTowards(p), used = p.stream_.size();
+      room = limit > used ? limit - used : 0;
+    }
+    if (src.remaining() == 0) return done;
+    if (room == 0 || src.faulted()) {
+      if (done > 0) return done;
+      return src.faulted() ? abi::Errno::kEFAULT : abi::Errno::kEAGAIN;
+    }
+    piece.chunk = StreamQueue::Chunk::Make(StreamQueue::Chunk::kLarge);
+    piece.end = static_cast<uint32_t>(
+        src.CopyFrom(piece.chunk->data(), std::min<uint64_t>(room, piece.chunk->size())));
+  }
+  return done + piece.size() + TRY(SendToGone(src));
+}
+
 // tcp_recv_urg().
 base::Result<uint64_t> TcpSocket::ReceiveUrgent(IoBuffer& dst, RecvArgs& args) {
   TcpEnd& e = *end_;
@@ -118,17 +154,27 @@ base::Result<uint64_t> TcpSocket::ReceiveUrgent(IoBuffer& dst, RecvArgs& args) {
 base::Result<uint64_t> TcpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
   if (args.flags & abi::kMSG_ERRQUEUE) return abi::Errno::kEAGAIN;
   if (base::Ref<HostEnd> host = host_end(); host && !listening()) {
-    const HostEnd::Received got = TRY(host->Receive(dst, args.flags, true));
+    const HostEnd::Received got = TRY(host->ReceiveStream(dst, args.flags));
     args.msg_flags |= got.flags;
     args.full_length = got.bytes;
     return got.bytes;
   }
   if (args.flags & abi::kMSG_OOB) return ReceiveUrgent(dst, args);
+  StreamQueue::Slices taken;
+  {
+    TcpEnd& e = *end_;
+    base::MutexLock lock(e.mu_);
+    const uint64_t n = TRY(ReceiveLocked(e, dst, args, &taken));
+    if (taken.empty()) return n;
+  }
+  return CopyTaken(std::move(taken), dst, args);
+}
+
+base::Result<uint64_t> TcpSocket::ReceiveLocked(TcpEnd& e, IoBuffer& dst, RecvArgs& args,
+                                                StreamQueue::Slices* taken) {
   const bool peek = (args.flags & abi::kMSG_PEEK) != 0;
   const bool discard = (args.flags & abi::kMSG_TRUNC) != 0;
   uint64_t done = 0;
-  TcpEnd& e = *end_;
-  base::MutexLock lock(e.mu_);
   if (e.state_ == State::kListening) return abi::Errno::kENOTCONN;
   const bool inline_urgent = e.oob_inline_.load(std::memory_order_relaxed);
   uint64_t skip = peek && e.peek_offset_ > 0 ? static_cast<uint64_t>(e.peek_offset_) : 0;
@@ -178,7 +224,8 @@ base::Result<uint64_t> TcpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
     done = n;
     dst.Truncate(dst.remaining() - n);
   }
-  while (done < n) {
+  const bool large = n > kCopyLocked && !peek && !discard;
+  while (!large && done < n) {
     size_t contiguous;
     const uint8_t* from = e.stream_.at(skip + done, &contiguous);
     const size_t k = std::min<uint64_t>(contiguous, n - done);
@@ -186,6 +233,7 @@ base::Result<uint64_t> TcpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
     done += put;
     if (put < k) break;
   }
+  if (large) done = n;
   if (done == 0 && n > 0) return abi::Errno::kEFAULT;
   args.full_length = done;
   if (peek) {
@@ -197,15 +245,44 @@ base::Result<uint64_t> TcpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
         static_cast<int32_t>(std::min<uint64_t>(done, static_cast<uint64_t>(e.peek_offset_)));
   }
   const bool was_writable = !e.peer_ || e.peer_->Writable(e);
-  e.stream_.pop(done);
+  if (large) {
+    *taken = e.stream_.Take(done);
+  } else {
+    e.stream_.pop(done);
+  }
   e.read_pos_ += done;
   e.queued_.store(e.stream_.size(), std::memory_order_relaxed);
   if (e.urgent_ != TcpEnd::Urgent::kNone && e.read_pos_ > e.urgent_pos_) {
     e.urgent_ = TcpEnd::Urgent::kNone;
   }
-  // An idle connection keeps no large buffer.
-  if (e.stream_.empty()) e.stream_.Shrink();
   if (!was_writable && e.peer_->Writable(e)) e.peer_->queue_.Wake(kWritable);
+  return done;
+}
+
+base::Result<uint64_t> TcpSocket::CopyTaken(StreamQueue::Slices taken, IoBuffer& dst,
+                                            RecvArgs& args) {
+  uint64_t done = 0;
+  size_t i = 0;
+  for (; i < taken.size(); i++) {
+    StreamQueue::Slice& s = taken[i];
+    const size_t put = dst.CopyTo(s.data(), s.size());
+    done += put;
+    s.begin += static_cast<uint32_t>(put);
+    if (s.size() > 0) break;
+  }
+  if (i == taken.size()) return done;
+  // A bad address: what was not copied is still to be read.
+  taken.erase(taken.begin(), taken.begin() + static_cast<std::ptrdiff_t>(i));
+  TcpEnd& e = *end_;
+  base::MutexLock lock(e.mu_);
+  // A disconnect has thrown away what was to be read.
+  if (e.state_ != State::kClosed) {
+    for (const StreamQueue::Slice& s : taken) e.read_pos_ -= s.size();
+    e.stream_.PutBack(std::move(taken));
+    e.queued_.store(e.stream_.size(), std::memory_order_relaxed);
+  }
+  if (done == 0) return abi::Errno::kEFAULT;
+  args.full_length = done;
   return done;
 }
 

@@ -298,7 +298,7 @@ void TcpSocket::Disconnect() {
     end_->state_ = State::kClosed;
     end_->fin_sent_ = end_->fin_received_ = end_->no_receive_ = end_->fin_first_ = false;
     end_->connecting_ = false;
-    end_->stream_ = ByteQueue();
+    end_->stream_ = StreamQueue();
     end_->queued_.store(0, std::memory_order_relaxed);
     end_->urgent_ = TcpEnd::Urgent::kNone;
     end_->error_ = 0;

@@ -56,6 +56,13 @@ class TcpSocket : public InetSocket {
   base::Result<void> FinishConnect();
   void Disconnect();
   base::Result<uint64_t> SendToGone(IoBuffer& src);
+  // Much at once, piece by piece.
+  base::Result<uint64_t> SendLarge(IoBuffer& src, TcpEnd& peer);
+  // Copies what is received to dst, or gives it to the caller, who copies it with CopyTaken when
+  // the lock is gone.
+  base::Result<uint64_t> ReceiveLocked(TcpEnd& e, IoBuffer& dst, RecvArgs& args,
+                                       StreamQueue::Slices* taken) REQUIRES_LOCK(e.mu_);
+  base::Result<uint64_t> CopyTaken(StreamQueue::Slices taken, IoBuffer& dst, RecvArgs& args);
   base::Result<uint64_t> ReceiveUrgent(IoBuffer& dst, RecvArgs& args);
   abi::TcpInfo Info();
 

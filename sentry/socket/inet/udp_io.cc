@@ -36,6 +36,7 @@ uint16_t Checksum(const uint8_t* p, size_t n) {
 
 base::Result<void> UdpSocket::ReadControls(const SendArgs& args, Target* t) {
   if (args.ancillary == nullptr) return {};
+  t->controls = args.ancillary->controls;
   for (const ControlMessage& m : args.ancillary->controls) {
     if (m.level == abi::kSOL_UDP && m.type == abi::kUDP_SEGMENT && !is_ping()) {
       t->segment = TRY(Field<uint16_t>(m));
@@ -251,7 +252,12 @@ base::Result<void> UdpSocket::SendOutside(base::Ref<NetOutside> o, const Target&
     base::MutexLock lock(mu_);
     local = bound_;
   }
-  return MakeOutside(std::move(o))->Send(OutsideRequest(local, t.to), {p.data.get(), p.len});
+  absl::InlinedVector<ControlMessage, 2> controls;
+  for (const ControlMessage& m : t.controls) {
+    if (m.level == abi::kSOL_IP || m.level == abi::kSOL_IPV6) controls.push_back(m);
+  }
+  return MakeOutside(std::move(o))
+      ->Send(OutsideRequest(local, t.to), {p.data.get(), p.len}, controls);
 }
 
 // The host answers echo requests to its own addresses.
@@ -353,6 +359,15 @@ void UdpSocket::AddControls(const Packet& p, std::vector<ControlMessage>* out) {
 // ip_recv_error(), ipv6_recv_error().
 base::Result<uint64_t> UdpSocket::ReceiveError(IoBuffer& dst, RecvArgs& args) {
   ErrorEntry e;
+  base::Ref<UdpOutside> out;
+  {
+    base::MutexLock lock(mu_);
+    if (errors_.empty()) {
+      if (!outside_) return abi::Errno::kEAGAIN;
+      out = outside_;
+    }
+  }
+  if (out) return ReceiveOutside(*out, dst, args);
   {
     base::MutexLock lock(mu_);
     if (errors_.empty()) return abi::Errno::kEAGAIN;
@@ -384,21 +399,26 @@ base::Result<uint64_t> UdpSocket::ReceiveError(IoBuffer& dst, RecvArgs& args) {
   return n;
 }
 
+base::Result<uint64_t> UdpSocket::ReceiveOutside(UdpOutside& out, IoBuffer& dst, RecvArgs& args) {
+  const uint64_t room = dst.remaining();
+  const bool controls = wants_controls_.load(std::memory_order_relaxed) ||
+                        flag(abi::kSO_TIMESTAMP) || flag(abi::kSO_TIMESTAMPNS);
+  HostEnd::Received r = TRY(out.Receive(dst, args.flags, controls));
+  args.msg_flags |= r.flags;
+  args.full_length = r.bytes;
+  args.from = Name(r.from);
+  args.ancillary.controls = std::move(r.controls);
+  return std::min(r.bytes, room);
+}
+
 base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
   if (args.flags & abi::kMSG_ERRQUEUE) return ReceiveError(dst, args);
   if (args.flags & abi::kMSG_OOB) {
     return is_ping() ? abi::Errno::kEOPNOTSUPP : abi::Errno::kEAGAIN;
   }
   if (base::Ref<UdpOutside> out = outside(); out && !HasNews()) {
-    const uint64_t room = dst.remaining();
-    base::Result<HostEnd::Received> r = out->Receive(dst, args.flags);
-    if (r.ok()) {
-      args.msg_flags |= r->flags & abi::kMSG_TRUNC;
-      args.full_length = r->bytes;
-      args.from = Name(r->from);
-      return std::min(r->bytes, room);
-    }
-    if (!r.is(abi::Errno::kEAGAIN)) return r.error();
+    base::Result<uint64_t> r = ReceiveOutside(*out, dst, args);
+    if (!r.is(abi::Errno::kEAGAIN)) return r;
   }
   const bool peek = (args.flags & abi::kMSG_PEEK) != 0;
   Packet taken;

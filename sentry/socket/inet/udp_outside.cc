@@ -6,6 +6,13 @@
 
 namespace sentry {
 
+template <typename Op>
+auto UdpOutside::WithoutRefusals(Op&& op) {
+  auto r = op();
+  if (r.is(abi::Errno::kECONNREFUSED) && !hears_refusals_.load(std::memory_order_relaxed)) r = op();
+  return r;
+}
+
 void UdpOutside::Detach() {
   std::vector<base::Ref<HostEnd>> hosts = Hosts();
   std::list<Peer> peers;
@@ -49,7 +56,11 @@ base::Result<void> UdpOutside::Bind(Task& task, NetOutside::Request r) {
   return {};
 }
 
-base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8_t> data) {
+base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8_t> data,
+                                    std::span<const ControlMessage> controls) {
+  auto message = [&] {
+    return Message{{data.begin(), data.end()}, {controls.begin(), controls.end()}};
+  };
   const Endpoint remote = r.remote;
   const bool ipv6 = r.ipv6;
   base::Ref<HostEnd> host;
@@ -69,11 +80,11 @@ base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8
         host = it->host;
         if (!host) {
           if (it->waiting.size() >= kMaxWaiting) return abi::Errno::kEAGAIN;
-          it->waiting.emplace_back(data.begin(), data.end());
+          it->waiting.push_back(message());
           return {};
         }
       } else {
-        peers_.push_front({remote, nullptr, {{data.begin(), data.end()}}});
+        peers_.push_front({remote, nullptr, {message()}});
         if (peers_.size() > kMaxPeers) {
           dropped.splice(dropped.begin(), peers_, std::prev(peers_.end()));
         }
@@ -81,7 +92,8 @@ base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8
     }
   }
   if (host) {
-    TRY(host->SendTo(data.data(), data.size(), to, ipv6));
+    TRY(WithoutRefusals(
+        [&] { return host->SendTo(data.data(), data.size(), to, ipv6, controls); }));
     return {};
   }
   outside_->Connect(std::move(r), [self = base::Ref<UdpOutside>(this), remote,
@@ -95,7 +107,7 @@ void UdpOutside::Answered(const Endpoint& remote, bool ipv6,
                           base::Result<NetOutside::HostSocket> answer) {
   base::Ref<HostEnd> host;
   if (answer.ok()) host = base::MakeRef<HostEnd>(outside_, std::move(*answer));
-  std::vector<std::vector<uint8_t>> waiting;
+  std::vector<Message> waiting;
   {
     base::MutexLock lock(mu_);
     auto it = std::find_if(peers_.begin(), peers_.end(),
@@ -111,8 +123,8 @@ void UdpOutside::Answered(const Endpoint& remote, bool ipv6,
     it->host = host;
     waiting.swap(it->waiting);
   }
-  for (const std::vector<uint8_t>& data : waiting) {
-    (void)host->SendTo(data.data(), data.size(), nullptr, ipv6);
+  for (const Message& m : waiting) {
+    (void)host->SendTo(m.data.data(), m.data.size(), nullptr, ipv6, m.controls);
   }
   // Who waits already must hear of what comes.
   host->Arm();
@@ -128,16 +140,21 @@ std::vector<base::Ref<HostEnd>> UdpOutside::Hosts() {
   return all;
 }
 
-base::Result<HostEnd::Received> UdpOutside::Receive(IoBuffer& dst, uint32_t flags) {
+base::Result<HostEnd::Received> UdpOutside::Receive(IoBuffer& dst, uint32_t flags, bool controls) {
   {
     base::MutexLock lock(mu_);
     if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
   }
   for (const base::Ref<HostEnd>& host : Hosts()) {
-    base::Result<HostEnd::Received> r = host->Receive(dst, flags, false);
+    base::Result<HostEnd::Received> r =
+        WithoutRefusals([&] { return host->ReceiveDatagram(dst, flags, controls); });
     if (!r.is(abi::Errno::kEAGAIN)) return r;
   }
   return abi::Errno::kEAGAIN;
+}
+
+void UdpOutside::SetOption(const NetOutside::Option& o) {
+  for (const base::Ref<HostEnd>& host : Hosts()) host->SetOption(o);
 }
 
 uint32_t UdpOutside::Poll() {

@@ -20,18 +20,27 @@ class UdpOutside : public base::RefCounted {
   base::Result<Endpoint> Connect(Task& task, NetOutside::Request r);
   base::Result<void> Bind(Task& task, NetOutside::Request r);
   // Sends to r.remote, at once or when the outside has answered: EAGAIN, or what a host says.
-  base::Result<void> Send(NetOutside::Request r, std::span<const uint8_t> data);
+  base::Result<void> Send(NetOutside::Request r, std::span<const uint8_t> data,
+                          std::span<const ControlMessage> controls);
   // From whichever socket has something. EAGAIN arms all.
-  base::Result<HostEnd::Received> Receive(IoBuffer& dst, uint32_t flags);
+  base::Result<HostEnd::Received> Receive(IoBuffer& dst, uint32_t flags, bool controls);
+  // Whether the guest's socket is one that hears of what was sent and refused. Host sockets always
+  // do, being connected.
+  void set_hears_refusals(bool on) { hears_refusals_.store(on, std::memory_order_relaxed); }
+  void SetOption(const NetOutside::Option& o);
   uint32_t Poll();
   void Arm();
   int32_t TakeError();
 
  private:
+  struct Message {
+    std::vector<uint8_t> data;
+    std::vector<ControlMessage> controls;
+  };
   struct Peer {
     Endpoint remote;
     base::Ref<HostEnd> host;  // null: the outside was asked
-    std::vector<std::vector<uint8_t>> waiting;
+    std::vector<Message> waiting;
   };
   // The least recently used beyond these goes; what waits for an answer at most.
   static constexpr size_t kMaxPeers = 64, kMaxWaiting = 16;
@@ -39,7 +48,12 @@ class UdpOutside : public base::RefCounted {
   void Answered(const Endpoint& remote, bool ipv6, base::Result<NetOutside::HostSocket> answer);
   std::vector<base::Ref<HostEnd>> Hosts();
 
+  // Calls op, again if it told of what nobody shall hear.
+  template <typename Op>
+  auto WithoutRefusals(Op&& op);
+
   const base::Ref<NetOutside> outside_;
+  std::atomic<bool> hears_refusals_{false};
   base::Mutex<base::LockClass::kSocket> mu_;
   WaitQueue* queue_ GUARDED_BY(mu_);
   base::Ref<HostEnd> bound_ GUARDED_BY(mu_);

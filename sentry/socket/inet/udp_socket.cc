@@ -48,7 +48,10 @@ int32_t UdpSocket::TakeError() {
 
 base::Ref<UdpOutside> UdpSocket::MakeOutside(base::Ref<NetOutside> o) {
   base::MutexLock lock(mu_);
-  if (!outside_) outside_ = base::MakeRef<UdpOutside>(std::move(o), &queue_);
+  if (!outside_) {
+    outside_ = base::MakeRef<UdpOutside>(std::move(o), &queue_);
+    outside_->set_hears_refusals(WantsErrors());
+  }
   has_outside_.store(true, std::memory_order_relaxed);
   return outside_;
 }
@@ -61,7 +64,8 @@ base::Result<void> UdpSocket::Bind(Task& task, const SockAddr& addr) {
   const Endpoint local = TRY(ParseLocal(task, addr));
   PortClaim claim = Claim(local);
   TRY(ports().Bind(this, &claim));
-  if (base::Ref<NetOutside> o = stack_->OutsideTowards(claim.local); o && !is_ping()) {
+  if (base::Ref<NetOutside> o = stack_->OutsideTowards(claim.local);
+      o && !is_ping() && goes_outside()) {
     base::Result<void> r = MakeOutside(std::move(o))->Bind(task, OutsideRequest(claim.local, {}));
     if (!r.ok()) {
       ports().Release(this, claim.local.port, nullptr);
@@ -126,6 +130,7 @@ void UdpSocket::Disconnect() {
 
 // Who gets what is sent to a place is looked for inside first.
 base::Ref<NetOutside> UdpSocket::ReceiverOutside(const Endpoint& to) {
+  if (!goes_outside()) return nullptr;
   base::Ref<NetOutside> o = stack_->OutsideFor(to);
   if (!o || (to.addr.is_loopback() && ports().Find(to, {}, kLoopbackIndex, 0))) return nullptr;
   return o;
@@ -153,6 +158,7 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
     connected_ = true;
     remote_ = to;
     outside_local_ = seen;
+    if (outside_) outside_->set_hears_refusals(true);
     queue_.Wake(kWritable);
     return {};
   }
@@ -249,11 +255,47 @@ base::Result<uint32_t> UdpSocket::GetFamilyOption(Task& task, int32_t level, int
   return InetSocket::GetFamilyOption(task, level, name, out);
 }
 
+// udp_lib_setsockopt().
+base::Result<void> UdpSocket::SetProtocolOption(Task& task, int32_t level, int32_t name,
+                                                std::span<const uint8_t> value) {
+  const bool send = name == abi::kUDPLITE_SEND_CSCOV;
+  if (goes_outside() || (!send && name != abi::kUDPLITE_RECV_CSCOV)) {
+    return abi::Errno::kENOPROTOOPT;
+  }
+  int32_t v;
+  if (value.size() < sizeof v) return abi::Errno::kEINVAL;
+  memcpy(&v, value.data(), sizeof v);
+  constexpr int32_t kHeader = 8;
+  v = v != 0 && v < kHeader ? kHeader : std::min<int32_t>(v, UINT16_MAX);
+  (send ? send_coverage_ : receive_coverage_).store(v, std::memory_order_relaxed);
+  return {};
+}
+
+base::Result<uint32_t> UdpSocket::GetProtocolOption(Task& task, int32_t level, int32_t name,
+                                                    std::span<uint8_t> out) {
+  const bool send = name == abi::kUDPLITE_SEND_CSCOV;
+  if (goes_outside() || (!send && name != abi::kUDPLITE_RECV_CSCOV)) {
+    return abi::Errno::kENOPROTOOPT;
+  }
+  const int32_t v = (send ? send_coverage_ : receive_coverage_).load(std::memory_order_relaxed);
+  const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
+  memcpy(out.data(), &v, n);
+  return n;
+}
+
+bool UdpSocket::WantsErrors() const {
+  return wants_controls_.load(std::memory_order_relaxed) &&
+         (Option(abi::kSOL_IP, abi::kIP_RECVERR) != 0 ||
+          (ipv6() && Option(abi::kSOL_IPV6, abi::kIPV6_RECVERR) != 0));
+}
+
 void UdpSocket::OnOption(int32_t level, int32_t name, int32_t value) {
   // Any of the options that put something beside a message; Receive looks which.
   if (value != 0 && (level == abi::kSOL_IP || level == abi::kSOL_IPV6)) {
     wants_controls_.store(true, std::memory_order_relaxed);
   }
+  base::MutexLock lock(mu_);
+  if (outside_) outside_->set_hears_refusals(connected_ || WantsErrors());
 }
 
 }  // namespace sentry

@@ -1,4 +1,5 @@
-// Datagram sockets: UDP (udp(7); net/ipv4/udp.c) and ICMP echo (icmp(7); net/ipv4/ping.c).
+// Datagram sockets: UDP and UDP-Lite (udp(7), udplite(7); net/ipv4/udp.c) and ICMP echo (icmp(7);
+// net/ipv4/ping.c).
 #pragma once
 
 #include <deque>
@@ -11,7 +12,7 @@ namespace sentry {
 
 class UdpSocket : public InetSocket {
  public:
-  // protocol: IPPROTO_UDP, IPPROTO_ICMP or IPPROTO_ICMPV6.
+  // protocol: IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_ICMP or IPPROTO_ICMPV6.
   UdpSocket(base::Ref<NetStack> stack, int32_t family, int32_t protocol, uint32_t flags);
   ~UdpSocket() override;
 
@@ -41,7 +42,14 @@ class UdpSocket : public InetSocket {
                                      std::span<const uint8_t> value) override;
   base::Result<uint32_t> GetFamilyOption(Task& task, int32_t level, int32_t name,
                                          std::span<uint8_t> out) override;
+  base::Result<void> SetProtocolOption(Task& task, int32_t level, int32_t name,
+                                       std::span<const uint8_t> value) override;
+  base::Result<uint32_t> GetProtocolOption(Task& task, int32_t level, int32_t name,
+                                           std::span<uint8_t> out) override;
   int32_t TakeError() override;
+  void SetOutside(const NetOutside::Option& o) override {
+    if (base::Ref<UdpOutside> out = outside()) out->SetOption(o);
+  }
   void OnOption(int32_t level, int32_t name, int32_t value) override;
 
  private:
@@ -65,6 +73,7 @@ class UdpSocket : public InetSocket {
     uint8_t tos = 0, ttl = 64;
     uint32_t segment = 0;  // UDP_SEGMENT
     bool has_source = false;
+    std::span<const ControlMessage> controls;  // those that were sent with it
   };
   // What a packet in a receive buffer counts beside its bytes (the kernel's struct sk_buff).
   static constexpr uint32_t kPacketOverhead = 512;
@@ -81,9 +90,15 @@ class UdpSocket : public InetSocket {
     base::MutexLock lock(mu_);
     return error_ != 0 || !packets_.empty() || no_receive_;
   }
+  // IP_RECVERR.
+  bool WantsErrors() const;
   base::Ref<NetOutside> ReceiverOutside(const Endpoint& to);
   base::Ref<UdpOutside> MakeOutside(base::Ref<NetOutside> o);
-  bool is_ping() const { return protocol() != abi::kIPPROTO_UDP; }
+  bool is_ping() const {
+    return protocol() == abi::kIPPROTO_ICMP || protocol() == abi::kIPPROTO_ICMPV6;
+  }
+  // UDP-Lite stays inside.
+  bool goes_outside() const { return protocol() != abi::kIPPROTO_UDPLITE; }
   PortTable& ports() const { return stack_->ports(protocol()); }
   base::Result<void> AutoBind();
   void Disconnect();
@@ -96,11 +111,14 @@ class UdpSocket : public InetSocket {
   bool Deliver(Packet p);
   void PortUnreachable(const Target& t, Packet p);
   base::Result<uint64_t> ReceiveError(IoBuffer& dst, RecvArgs& args);
+  base::Result<uint64_t> ReceiveOutside(UdpOutside& out, IoBuffer& dst, RecvArgs& args);
   void AddControls(const Packet& p, std::vector<ControlMessage>* out);
 
   WaitQueue queue_;
   std::atomic<bool> wants_controls_{false}, has_outside_{false};
   std::atomic<uint32_t> drops_{0};
+  // UDP-Lite: what a checksum covers. Makes no difference: nothing is damaged on the way.
+  std::atomic<int32_t> send_coverage_{0}, receive_coverage_{0};
 
   base::Mutex<base::LockClass::kSocket> mu_;
   PortClaim claim_ GUARDED_BY(mu_);

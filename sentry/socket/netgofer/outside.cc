@@ -82,6 +82,7 @@ void NetGoferOutside::Ask(wire::Op op, const Request& r, Done done) {
     out.local = FromWire(s->body.local);
     out.remote = FromWire(s->body.remote);
     out.sends_anywhere = (s->body.flags & wire::kSendsAnywhere) != 0;
+    out.relayed = (s->body.flags & wire::kRelayed) != 0;
     done(std::move(out));
   });
 }
@@ -98,21 +99,24 @@ void NetGoferOutside::SetOption(uint64_t id, Option o) {
 
 void NetGoferOutside::Closed(uint64_t id) { client_->Close(id); }
 
-NetConfig NetGoferOutside::Config() {
+base::Ref<NetConfig> NetGoferOutside::Config() {
   const int64_t now = host::ClockNow(CLOCK_MONOTONIC);
   {
     base::MutexLock lock(mu_);
     if (config_time_ != 0 && now - config_time_ < kConfigLife) return config_;
   }
   base::Result<netgofer::Description> d = client_->Describe();
+  base::Ref<NetConfig> fresh;
+  if (d.ok()) {
+    fresh = base::MakeRef<NetConfig>();
+    fresh->loopback = d->loopback;
+    fresh->loopback_dns = d->loopback_dns;
+    for (const netgofer::Interface& i : d->interfaces) fresh->interfaces.push_back(FromWire(i));
+    for (const wire::Route& r : d->routes) fresh->routes.push_back(FromWire(r));
+  }
   base::MutexLock lock(mu_);
   config_time_ = now;
-  if (!d.ok()) return config_;
-  config_ = NetConfig{};
-  config_.loopback = d->loopback;
-  config_.loopback_dns = d->loopback_dns;
-  for (const netgofer::Interface& i : d->interfaces) config_.interfaces.push_back(FromWire(i));
-  for (const wire::Route& r : d->routes) config_.routes.push_back(FromWire(r));
+  if (fresh) std::swap(config_, fresh);
   return config_;
 }
 

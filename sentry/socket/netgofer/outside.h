@@ -20,7 +20,7 @@ class NetGoferOutside : public NetOutside {
   void SetOption(uint64_t id, Option o) override;
   void Closed(uint64_t id) override;
   // As it was at most a second ago; the last known, once the net gofer is gone.
-  NetConfig Config() override;
+  base::Ref<NetConfig> Config() override;
 
  private:
   NetGoferOutside(base::UniqueFd socket, std::function<void()> on_lost);
@@ -28,7 +28,7 @@ class NetGoferOutside : public NetOutside {
 
   const base::Ref<netgofer::Client> client_;
   base::Mutex<base::LockClass::kLeaf> mu_;
-  NetConfig config_ GUARDED_BY(mu_);
+  base::Ref<NetConfig> config_ GUARDED_BY(mu_) = base::MakeRef<NetConfig>();
   int64_t config_time_ GUARDED_BY(mu_) = 0;  // monotonic; 0: never asked
 };
 

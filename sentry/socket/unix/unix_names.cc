@@ -24,6 +24,29 @@ base::Ref<UnixEnd> UnixNames::Find(const std::string& key) {
   return base::Ref<UnixEnd>::Adopt(it->second);
 }
 
+void UnixNames::AddSocket(UnixSocket* s) {
+  base::MutexLock lock(mu_);
+  sockets_.insert(s);
+}
+
+void UnixNames::RemoveSocket(UnixSocket* s) {
+  base::MutexLock lock(mu_);
+  sockets_.erase(s);
+}
+
+std::string UnixNames::Show(const NetNamespace& net) {
+  std::vector<base::Ref<UnixSocket>> shown;
+  {
+    base::MutexLock lock(mu_);
+    for (UnixSocket* s : sockets_) {
+      if (s->net() == &net && s->TryIncRef()) shown.push_back(base::Ref<UnixSocket>::Adopt(s));
+    }
+  }
+  std::string out = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+  for (const base::Ref<UnixSocket>& s : shown) out += s->Show();
+  return out;
+}
+
 std::string AbstractKey(Task& task, int32_t type, const SockAddr& addr) {
   const void* ns = task.net_ns().get();
   std::string key(reinterpret_cast<const char*>(&ns), sizeof ns);

@@ -130,10 +130,13 @@ void UnixEnd::TakeFiles(std::vector<Ancillary>* out) {
   for (const base::Ref<UnixEnd>& e : pending) e->TakeFiles(out);
 }
 
-UnixSocket::UnixSocket(base::Ref<UnixEnd> end, uint32_t flags)
-    : Socket(abi::kAF_UNIX, end->type(), 0, flags), end_(std::move(end)) {}
+UnixSocket::UnixSocket(base::Ref<UnixEnd> end, uint32_t flags, const NetNamespace* net)
+    : Socket(abi::kAF_UNIX, end->type(), 0, flags), end_(std::move(end)), net_(net) {
+  if (net_ != nullptr) UnixNames::Get().AddSocket(this);
+}
 
 UnixSocket::~UnixSocket() {
+  if (net_ != nullptr) UnixNames::Get().RemoveSocket(this);
   end_->Close();
   UnixGc::Collect();
 }
@@ -147,10 +150,11 @@ base::Result<base::Ref<Socket>> UnixSocket::Create(Task& task, int32_t type, int
     return abi::Errno::kESOCKTNOSUPPORT;
   }
   auto end = base::MakeRef<UnixEnd>(type);
-  return base::Ref<Socket>(base::MakeRef<UnixSocket>(std::move(end), flags));
+  return base::Ref<Socket>(base::MakeRef<UnixSocket>(std::move(end), flags, task.net_ns().get()));
 }
 
-SocketFamily::Pair UnixSocket::Connected(int32_t type, uint32_t flags, const abi::Ucred& creds) {
+SocketFamily::Pair UnixSocket::Connected(int32_t type, uint32_t flags, const abi::Ucred& creds,
+                                         const NetNamespace* net) {
   auto a = base::MakeRef<UnixEnd>(type), b = base::MakeRef<UnixEnd>(type);
   for (auto [self, peer] : {std::pair{a.get(), b.get()}, std::pair{b.get(), a.get()}}) {
     base::MutexLock lock(self->mu_);
@@ -158,8 +162,8 @@ SocketFamily::Pair UnixSocket::Connected(int32_t type, uint32_t flags, const abi
     self->peer_ = base::Ref<UnixEnd>(peer);
     self->own_creds_ = self->peer_creds_ = creds;
   }
-  return {base::MakeRef<UnixSocket>(std::move(a), flags),
-          base::MakeRef<UnixSocket>(std::move(b), flags)};
+  return {base::MakeRef<UnixSocket>(std::move(a), flags, net),
+          base::MakeRef<UnixSocket>(std::move(b), flags, net)};
 }
 
 base::Result<SocketFamily::Pair> UnixSocket::CreatePair(Task& task, int32_t type, int32_t protocol,
@@ -169,7 +173,32 @@ base::Result<SocketFamily::Pair> UnixSocket::CreatePair(Task& task, int32_t type
   if (type != abi::kSOCK_STREAM && type != abi::kSOCK_DGRAM && type != abi::kSOCK_SEQPACKET) {
     return abi::Errno::kESOCKTNOSUPPORT;
   }
-  return Connected(type, flags, CredsOf(task));
+  return Connected(type, flags, CredsOf(task), task.net_ns().get());
+}
+
+// unix_seq_show().
+std::string UnixSocket::Show() {
+  base::MutexLock lock(end_->mu_);
+  const bool listening = end_->state_ == UnixEnd::State::kListening;
+  const bool connected = end_->state_ == UnixEnd::State::kConnected;
+  constexpr unsigned kAcceptsConnections = 0x10000, kUnconnected = 1, kConnected = 3;
+  char line[128];
+  snprintf(line, sizeof line, "%016x: %08X %08X %08X %04X %02X %5lu", 0, connected ? 3 : 2, 0,
+           listening ? kAcceptsConnections : 0, static_cast<unsigned>(type()),
+           connected ? kConnected : kUnconnected, inode()->ino());
+  std::string out = line;
+  if (end_->name_.len > sizeof(uint16_t)) {
+    const auto* name = reinterpret_cast<const char*>(end_->name_.bytes.data());
+    out += ' ';
+    const size_t first = out.size();
+    out.append(name + sizeof(uint16_t), end_->name_.len - sizeof(uint16_t));
+    if (out[first] != '\0') {
+      out.resize(first + strnlen(&out[first], out.size() - first));
+    } else {
+      std::replace(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(), '\0', '@');
+    }
+  }
+  return out + '\n';
 }
 
 const SocketFamily kUnixFamily = {abi::kAF_UNIX, &UnixSocket::Create, &UnixSocket::CreatePair};
@@ -250,7 +279,7 @@ base::Result<base::Ref<Socket>> UnixSocket::Accept(uint32_t flags) {
     end_->pending_.pop_front();
     end_->room_queue_.Wake(kWritable);
   }
-  return base::Ref<Socket>(base::MakeRef<UnixSocket>(std::move(e), flags));
+  return base::Ref<Socket>(base::MakeRef<UnixSocket>(std::move(e), flags, net_));
 }
 
 // unix_find_other().

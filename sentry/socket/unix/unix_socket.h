@@ -124,7 +124,8 @@ class UnixSocket : public Socket {
                                                 uint32_t flags);
   static base::Result<SocketFamily::Pair> CreatePair(Task& task, int32_t type, int32_t protocol,
                                                      uint32_t flags);
-  UnixSocket(base::Ref<UnixEnd> end, uint32_t flags);
+  // net: whose /proc/net/unix shows it; null: nobody's.
+  UnixSocket(base::Ref<UnixEnd> end, uint32_t flags, const NetNamespace* net);
   ~UnixSocket() override;
 
   base::Result<void> Bind(Task& task, const SockAddr& addr) override;
@@ -146,7 +147,13 @@ class UnixSocket : public Socket {
   UnixEnd& end() const { return *end_; }
 
   // A pair that is connected, for the sentry and tests.
-  static SocketFamily::Pair Connected(int32_t type, uint32_t flags, const abi::Ucred& creds);
+  static SocketFamily::Pair Connected(int32_t type, uint32_t flags, const abi::Ucred& creds,
+                                      const NetNamespace* net = nullptr);
+
+  // Compared only.
+  const NetNamespace* net() const { return net_; }
+  // Its line of /proc/net/unix.
+  std::string Show();
 
  protected:
   base::Result<void> SetFamilyOption(Task& task, int32_t level, int32_t name,
@@ -170,6 +177,7 @@ class UnixSocket : public Socket {
   void PrepareCreds(Task* task, SendArgs& args, bool wanted, Ancillary* out);
 
   const base::Ref<UnixEnd> end_;
+  const NetNamespace* const net_;
 };
 
 extern const SocketFamily kUnixFamily;
