@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "runsc-cli/oci/files.h"
+#include "runsc-cli/oci/pod.h"
 #include "syscalls/abi/personality.h"
 
 namespace runsc {
@@ -295,6 +296,7 @@ Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::string
   char host[256] = "";
   if (gethostname(host, sizeof host - 1) == 0) spec->hostname = host;
   RETURN_IF_ERROR(ParseConfig(spec->config, spec->bundle, spec, warnings));
+  GrantPod(spec);
   if (stat(spec->root_path.c_str(), &st) != 0) {
     return Status::Errno("root.path " + spec->root_path, errno).With("config.json");
   }

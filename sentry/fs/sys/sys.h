@@ -7,7 +7,7 @@
 
 namespace sentry {
 
-// The root inode of a new instance.
-base::Ref<Inode> NewSysFs(Kernel& kernel);
+// The root inode of a new instance, which shows the processors that the container has.
+base::Ref<Inode> NewSysFs(const Container& container);
 
 }  // namespace sentry
