@@ -194,21 +194,59 @@ bool DecodeExec(ControlMessage&& m, ProcessSpec* p, Streams* s) {
   return ReadStreams(&r, m.fds, s) && r.ok() && !p->args.empty();
 }
 
+std::string EncodeResources(const Resources& r) {
+  Writer w;
+  auto number = [&w](const auto& n) {
+    w.Number(n.has_value());
+    w.Number(static_cast<uint64_t>(n.value_or(0)));
+  };
+  number(r.memory_limit);
+  number(r.memory_swap);
+  number(r.memory_reservation);
+  number(r.cpu_shares);
+  number(r.cpu_period);
+  number(r.cpu_quota);
+  number(r.pids_limit);
+  w.Text(r.cpus);
+  w.Text(r.mems);
+  return w.Take();
+}
+
+bool DecodeResources(const std::string& body, Resources* r) {
+  Reader in(body);
+  auto number = [&in]<typename T>(std::optional<T>* n) {
+    const bool present = in.Number() != 0;
+    const uint64_t value = in.Number();
+    if (present) *n = static_cast<T>(value);
+  };
+  number(&r->memory_limit);
+  number(&r->memory_swap);
+  number(&r->memory_reservation);
+  number(&r->cpu_shares);
+  number(&r->cpu_period);
+  number(&r->cpu_quota);
+  number(&r->pids_limit);
+  r->cpus = in.Text();
+  r->mems = in.Text();
+  return in.ok();
+}
+
 std::string EncodeJoin(const JoinRequest& q, std::vector<int>* fds) {
   Writer w;
   for (const std::string* text :
        {&q.id, &q.bundle, &q.config, &q.hostname, &q.pid_of, &q.ipc_of, &q.uts_of})
     w.Text(*text);
   w.Number(q.overlay);
-  w.Number(static_cast<uint64_t>(q.share.cpus));
-  w.Number(q.share.memory_bytes);
-  w.Number(q.share.tasks);
+  w.Number(static_cast<uint64_t>(q.machine.cpus));
+  w.Number(q.machine.memory_bytes);
   w.Number(q.mounts.size());
   for (const GoferMountSpec& m : q.mounts) {
     w.Text(m.destination);
     w.Number(m.flags);
     w.Number(m.is_file);
   }
+  w.Text(std::string(reinterpret_cast<const char*>(q.seccomp.data()),
+                     q.seccomp.size() * sizeof(abi::SockFilter)));
   fds->push_back(q.listen.get());
   fds->push_back(q.gofer.get());
   WriteStreams(q.streams, &w, fds);
@@ -221,9 +259,8 @@ bool DecodeJoin(ControlMessage&& m, JoinRequest* q) {
        {&q->id, &q->bundle, &q->config, &q->hostname, &q->pid_of, &q->ipc_of, &q->uts_of})
     *text = r.Text();
   q->overlay = r.Number() != 0;
-  q->share.cpus = static_cast<int>(r.Number());
-  q->share.memory_bytes = r.Number();
-  q->share.tasks = static_cast<uint32_t>(r.Number());
+  q->machine.cpus = static_cast<int>(r.Number());
+  q->machine.memory_bytes = r.Number();
   for (uint64_t n = r.Count(); n > 0 && r.ok(); n--) {
     GoferMountSpec mount;
     mount.destination = r.Text();
@@ -231,11 +268,14 @@ bool DecodeJoin(ControlMessage&& m, JoinRequest* q) {
     mount.is_file = r.Number() != 0;
     q->mounts.push_back(std::move(mount));
   }
+  const std::string seccomp = r.Text();
+  q->seccomp.resize(seccomp.size() / sizeof(abi::SockFilter));
+  memcpy(q->seccomp.data(), seccomp.data(), q->seccomp.size() * sizeof(abi::SockFilter));
   if (m.fds.size() < 2) return false;
   q->listen = std::move(m.fds[0]);
   q->gofer = std::move(m.fds[1]);
   m.fds.erase(m.fds.begin(), m.fds.begin() + 2);
-  return ReadStreams(&r, m.fds, &q->streams) && r.ok() && q->share.cpus > 0 && !q->mounts.empty();
+  return ReadStreams(&r, m.fds, &q->streams) && r.ok() && q->machine.cpus > 0 && !q->mounts.empty();
 }
 
 }  // namespace runsc

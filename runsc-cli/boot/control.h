@@ -32,6 +32,7 @@ enum class Control : uint32_t {
   kProcesses,   // reply: a line for each of the guest's processes (ProcessRow)
   kIsStarted,   // reply: value 1 if the first process was started
   kWait,        // kExit when the first process ends
+  kUpdate,      // other limits (EncodeResources); reply
   kJoin,        // another container (EncodeJoin) in this sandbox; reply, with warnings as the body.
                 // The connection stands for it from then on: its end is the container's, and kExit
                 // comes when its first process ends
@@ -68,14 +69,19 @@ bool ReceiveControl(int fd, ControlMessage* m);
 std::string EncodeExec(const ProcessSpec& process, const Streams& streams, std::vector<int>* fds);
 bool DecodeExec(ControlMessage&& m, ProcessSpec* process, Streams* streams);
 
+// The limits that programs of a container see, the body of kUpdate.
+std::string EncodeResources(const Resources& r);
+bool DecodeResources(const std::string& body, Resources* r);
+
 // A container that becomes part of a running sandbox, the body of kJoin.
 struct JoinRequest {
-  std::string id, bundle, config;  // config: the text of config.json
-  std::string hostname;            // where that names none
-  bool overlay = false;            // writes to the root stay in memory
+  std::string id, bundle, config;  // config: the text of config.json, without seccomp
+  std::vector<abi::SockFilter> seccomp;
+  std::string hostname;  // where that names none
+  bool overlay = false;  // writes to the root stay in memory
   // Containers of the sandbox whose namespaces it shares; empty: it has its own.
   std::string pid_of, ipc_of, uts_of;
-  Share share;
+  Share machine;
   std::vector<GoferMountSpec> mounts;
   base::UniqueFd listen, gofer;
   Streams streams;

@@ -168,6 +168,12 @@ bool ControlServer::Handle(const Ref<Caller>& c) {
       return SendControl(fd, Control::kReply, 0, Processes(container));
     case Control::kIsStarted:
       return SendControl(fd, Control::kReply, container.first() != nullptr ? 1 : 0);
+    case Control::kUpdate: {
+      Resources changed;
+      if (!DecodeResources(m.body, &changed)) return false;
+      container.Update(changed);
+      return SendControl(fd, Control::kDone);
+    }
     case Control::kWait:
       container.AddWaiter(c);
       return true;
@@ -247,6 +253,7 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
   spec->hostname = q.hostname;
   std::vector<std::string> known;  // the command has shown these
   RETURN_IF_ERROR(ParseConfig(q.config, q.bundle, spec.get(), &known));
+  spec->seccomp = std::move(q.seccomp);
   const auto binds = std::count_if(spec->mounts.begin(), spec->mounts.end(),
                                    [](const MountSpec& m) { return m.type == "bind"; });
   if (q.mounts.size() != static_cast<size_t>(binds) + 1)
@@ -254,8 +261,8 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
 
   sentry::Kernel& kernel = *main_->place().kernel;
   Place place{.kernel = &kernel, .spec = spec.get()};
-  place.limits =
-      base::MakeRef<sentry::Container>(q.share.cpus, q.share.memory_bytes, q.share.tasks);
+  const Share share = ShareOf(spec->resources, q.machine);
+  place.limits = base::MakeRef<sentry::Container>(share.cpus, share.memory_bytes, share.tasks);
   auto shared = [&](const std::string& id, const Place** from) -> Status {
     *from = nullptr;
     if (id.empty()) return {};
@@ -270,6 +277,8 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
   place.pid_ns = from != nullptr ? from->pid_ns
                                  : base::MakeRef<sentry::PidNamespace>(kernel.root_pid_ns(),
                                                                        kernel.root_user_ns());
+  place.cgroup = base::MakeRef<sentry::CgroupView>(kernel, place.limits, place.pid_ns);
+  place.cgroup->Set(LimitsOf(spec->resources));
   RETURN_IF_ERROR(shared(q.ipc_of, &from));
   place.ipc_ns =
       from != nullptr ? from->ipc_ns : base::MakeRef<sentry::IpcNamespace>(kernel.root_user_ns());
@@ -289,6 +298,7 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
   *out = base::MakeRef<GuestContainer>(GuestContainer::Options{.id = std::move(q.id),
                                                                .place = std::move(place),
                                                                .spec = std::move(spec),
+                                                               .machine = q.machine,
                                                                .streams = std::move(q.streams),
                                                                .listen = std::move(q.listen),
                                                                .resized = {}});

@@ -4,6 +4,7 @@
 
 #include "platform/host/host.h"
 #include "runsc-cli/boot/control.h"
+#include "runsc-cli/oci/config.h"
 #include "sentry/fs/proc/proc.h"
 
 namespace runsc {
@@ -14,6 +15,8 @@ GuestContainer::GuestContainer(Options o)
     : id_(std::move(o.id)),
       spec_(std::move(o.spec)),
       place_(std::move(o.place)),
+      machine_(o.machine),
+      resources_(place_.spec->resources),
       listen_(std::move(o.listen)),
       resized_(std::move(o.resized)),
       streams_(std::move(o.streams)) {
@@ -55,6 +58,15 @@ void GuestContainer::TellExit(int32_t wait_status) {
     waiters.swap(waiters_);
   }
   for (const Ref<Connection>& c : waiters) SendControl(c->fd.get(), Control::kExit, wait_status);
+}
+
+void GuestContainer::Update(const Resources& changed) {
+  Merge(changed, &resources_);
+  const Share share = ShareOf(resources_, machine_);
+  place_.limits->cpu_count = share.cpus;
+  place_.limits->memory_bytes = share.memory_bytes;
+  place_.limits->max_tasks = share.tasks;
+  place_.cgroup->Set(LimitsOf(resources_));
 }
 
 void GuestContainer::SignalAll(int sig) {

@@ -12,6 +12,7 @@
 #include "platform/base/mutex.h"
 #include "runsc-cli/boot/guest_process.h"
 #include "runsc-cli/boot/place.h"
+#include "runsc-cli/boot/share.h"
 
 namespace runsc {
 
@@ -27,6 +28,7 @@ class GuestContainer : public base::RefCounted {
     std::string id;
     Place place;
     std::unique_ptr<const Spec> spec;  // place.spec, if it isn't somebody else's
+    Share machine;                     // what its limits are a part of
     Streams streams;                   // of the first process
     base::UniqueFd listen;             // where commands about it come in, or invalid
     base::UniqueFd resized;  // a signalfd of SIGWINCH for the first process's terminal, or invalid
@@ -55,6 +57,8 @@ class GuestContainer : public base::RefCounted {
   bool told() const { return told_.load(std::memory_order_acquire); }
 
   void SignalAll(int sig);
+  // Its programs see other limits from now on.
+  void Update(const Resources& changed);
   // The terminal has a new size.
   void Resized();
   // A line for each process. host_pids: what stands on the host for those that exec made.
@@ -69,6 +73,8 @@ class GuestContainer : public base::RefCounted {
   const std::string id_;
   const std::unique_ptr<const Spec> spec_;
   const Place place_;
+  const Share machine_;
+  Resources resources_;
   const base::UniqueFd listen_, resized_;
   base::UniqueFd terminal_;  // whose size `resized` is about
   Streams streams_;

@@ -12,6 +12,7 @@
 #include "runsc-cli/boot/lifecycle.h"
 #include "runsc-cli/boot/proxy.h"
 #include "runsc-cli/boot/relay.h"
+#include "runsc-cli/oci/config.h"
 #include "runsc-cli/oci/pod.h"
 #include "runsc-cli/oci/report.h"
 
@@ -83,13 +84,14 @@ Status Join(const Spec& spec, const Settings& settings, const JoinTarget& target
   UniqueFd error_write(error[1]), gofer_end(sockets[1]);
   JoinRequest request{.id = spec.id,
                       .bundle = spec.bundle,
-                      .config = spec.config,
+                      .config = WithoutSeccomp(spec.config),
+                      .seccomp = spec.seccomp,
                       .hostname = spec.hostname,
                       .overlay = settings.overlay != "none",
                       .pid_of = target.pid_of,
                       .ipc_of = target.ipc_of,
                       .uts_of = target.uts_of,
-                      .share = ShareOf(spec.resources),
+                      .machine = MachineShare(),
                       .mounts = gofer.mounts(),
                       .listen = std::move(o.listen),
                       .gofer = UniqueFd(sockets[0]),

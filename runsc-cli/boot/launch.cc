@@ -82,7 +82,7 @@ Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer, UniqueFd network)
   a.outlive = o_.outlive;
   a.log = DupHigh(log_.get());
   a.gofer_mounts = gofer_.mounts();
-  a.share = ShareOf(spec_.resources);
+  a.machine = MachineShare();
   a.host_threads = host::ThreadsForSandbox();
   auto r = host::ForkIntoNamespaces({kSandboxNamespaces, host::Ids::kNobody, o_.outlive});
   if (!r.ok()) return r.status();

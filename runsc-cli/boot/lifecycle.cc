@@ -429,7 +429,12 @@ Status UpdateContainer(Record& record, const Resources& resources) {
   if (StatusOf(record) == ContainerStatus::kStopped) return Status::Error("container not running");
   Cgroup cgroup;
   RETURN_IF_ERROR(EnsureCgroups(record, ControllersOf(resources), &cgroup));
-  return cgroup.Set(resources);
+  RETURN_IF_ERROR(cgroup.Set(resources));
+  // A paused one hears of it when it runs again.
+  UniqueFd connection;
+  RETURN_IF_ERROR(Connect(record, &connection));
+  SendControl(connection.get(), Control::kUpdate, 0, EncodeResources(resources));
+  return {};
 }
 
 Status StatsCgroup(Record& record, Cgroup* cgroup) {

@@ -55,6 +55,7 @@ constexpr Vfs::FsType kTypes[] = {
        return Ref<Inode>(sentry::IpcObjects::Of(*sentry::Task::Current()->ipc_ns())->mqueues);
      }},
     {"overlay", true, nullptr},
+    {"cgroup2", true, nullptr},
 };
 
 // Without those that speak to the runtime. tmpcopyup would copy what the mount covers; callers give
@@ -112,6 +113,8 @@ Mounted MountType(const Place& place, const Creds& creds, const std::string& typ
   if (type == "devtmpfs") return sentry::TmpfsSuperblock::Mount(creds, "mode=755");
   if (type == "proc") return sentry::NewProcFs(*place.kernel, place.pid_ns);
   if (type == "sysfs") return sentry::NewSysFs(*place.limits);
+  // One view, whatever version the caller has.
+  if (type == "cgroup" || type == "cgroup2") return sentry::NewCgroupFs(place.cgroup);
   if (type == "mqueue") return Ref<Inode>(sentry::IpcObjects::Of(*place.ipc_ns)->mqueues);
   for (const Vfs::FsType& t : kTypes) {
     if (type == t.name && t.mount != nullptr)
@@ -200,7 +203,8 @@ Status MakeMounts(const MountRequest& request, Place* place, std::string* warnin
   if (!lower.ok())
     return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
   Ref<Inode> root = *lower;
-  if (request.overlay) root = sentry::OverlaySuperblock::NewRoot(root);
+  // Below a root that is read-only for the guest, mount points may be missing.
+  if (request.overlay || spec.root_readonly) root = sentry::OverlaySuperblock::NewRoot(root);
   auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
                                                   kernel.root_user_ns());
   uint32_t gofer_id = 0;

@@ -4,6 +4,7 @@
 #include "platform/base/ref.h"
 #include "runsc-cli/oci/spec.h"
 #include "sentry/fs/devpts/devpts.h"
+#include "sentry/fs/sys/cgroup.h"
 #include "sentry/kernel/kernel.h"
 
 namespace runsc {
@@ -12,6 +13,7 @@ struct Place {
   sentry::Kernel* kernel = nullptr;
   const Spec* spec = nullptr;
   base::Ref<sentry::Container> limits;
+  base::Ref<sentry::CgroupView> cgroup;
   base::Ref<sentry::PidNamespace> pid_ns;
   base::Ref<sentry::IpcNamespace> ipc_ns;
   base::Ref<sentry::UtsNamespace> uts_ns;  // null: the first container's

@@ -50,7 +50,7 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Confine(const SentryArgs& ar
   // While /proc is in sight: the guests' clocks run without a system call.
   platform::stub::LocateVdso();
   RETURN_IF_ERROR(host::LimitThreads(args.host_threads));
-  auto root = host::MakeEmptyRoot(args.share.memory_bytes);
+  auto root = host::MakeEmptyRoot(ShareOf(args.spec->resources, args.machine).memory_bytes);
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());
   host::InstallFaultHandler();
@@ -77,9 +77,10 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   o.platform = std::move(platform).value().release();
   o.syscalls = syscalls::LinuxTable();
   if (settings.strace) o.hooks = syscalls::StraceHooks(&WriteTrace);
-  o.cpu_count = args.share.cpus;
-  o.memory_bytes = args.share.memory_bytes;
-  o.max_tasks = args.share.tasks;
+  const Share share = ShareOf(args.spec->resources, args.machine);
+  o.cpu_count = share.cpus;
+  o.memory_bytes = share.memory_bytes;
+  o.max_tasks = share.tasks;
   o.hostname = args.spec->hostname;
   if (!args.spec->domainname.empty()) o.domainname = args.spec->domainname;
   auto* kernel = new sentry::Kernel(o);
@@ -91,8 +92,11 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   Place place{.kernel = kernel,
               .spec = args.spec,
               .limits = kernel->root_container(),
+              .cgroup = base::MakeRef<sentry::CgroupView>(*kernel, kernel->root_container(),
+                                                          kernel->root_pid_ns()),
               .pid_ns = kernel->root_pid_ns(),
               .ipc_ns = kernel->root_ipc_ns()};
+  place.cgroup->Set(LimitsOf(args.spec->resources));
   RETURN_IF_ERROR(MakeMounts(
       {.overlay = settings.overlay != "none", .gofer_mounts = args.gofer_mounts, .client = gofer},
       &place, &warnings));
@@ -101,6 +105,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
       GuestContainer::Options{.id = args.spec->id,
                               .place = std::move(place),
                               .spec = nullptr,  // lives as long as the process
+                              .machine = args.machine,
                               .streams = std::move(args.streams),
                               .listen = std::move(args.listen),
                               .resized = std::move(args.resized)});

@@ -25,7 +25,7 @@ struct SentryArgs {
   bool start_at_once = true;  // else when the control connection says so
   bool outlive = false;       // the command's death is not the sandbox's
   std::vector<GoferMountSpec> gofer_mounts;
-  Share share;
+  Share machine;
   uint64_t host_threads = 0;  // how many it may have, with those of its guests
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runsc-cli/oci/spec.h"
+#include "sentry/fs/sys/cgroup.h"
 
 namespace runsc {
 
@@ -13,7 +14,11 @@ struct Share {
   uint32_t tasks = 0;  // 0: no limit
 };
 
-// Of what this process may use itself.
-Share ShareOf(const Resources& r);
+// What this process may use itself.
+Share MachineShare();
+// Of a machine, with limits.
+Share ShareOf(const Resources& r, const Share& machine);
+// The same limits as the guest's control group says them.
+sentry::CgroupLimits LimitsOf(const Resources& r);
 
 }  // namespace runsc

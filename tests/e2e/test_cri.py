@@ -2,7 +2,9 @@
 Moat."""
 import importlib.util
 import os
+import re
 import shutil
+import time
 import unittest
 
 import moat
@@ -57,15 +59,19 @@ def shared_pids_script(c, seen):
     first = c.start(pod, config, "first", ["/bin/sh", "-c", "sleep 1001 & exec sleep 1002"],
                     shared_pid=True)
     second = c.start(pod, config, "second", ["/bin/sleep", "1003"], shared_pid=True)
+
+    def sleepers():
+        lines = c.execute(second, "/bin/ps", "-o", "args")[1].splitlines()
+        return sorted(line for line in lines if re.match("(/bin/)?sleep 1", line))
     # Both, and the pod's own process, which is the first.
-    ps = "ps -o args | grep '[s]leep' | sort"
-    seen.append(c.execute(second, "/bin/sh", "-c", ps))
+    seen.append(sleepers())
     seen.append(c.execute(second, "/bin/cat", "/proc/1/cmdline"))
     seen.append(c.execute(second, "/bin/sh", "-c",
                           "kill -9 $(ps -o pid,args | grep '[s]leep 1002' | cut -c1-6)"))
     seen.append(c.wait_end(first))
     # What the first one had left is gone with it.
-    seen.append(c.execute(second, "/bin/sh", "-c", "sleep 0.3; " + ps))
+    time.sleep(0.3)
+    seen.append(sleepers())
     c.remove_pod(pod)
 
 
