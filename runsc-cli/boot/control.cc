@@ -71,6 +71,46 @@ class Reader {
   bool ok_ = true;
 };
 
+void WriteStreams(const Streams& s, Writer* w, std::vector<int>* fds) {
+  auto descriptor = [&](const base::UniqueFd& fd) {
+    w->Number(fd.valid());
+    if (fd.valid()) fds->push_back(fd.get());
+  };
+  for (int i = 0; i < 3; i++) {
+    descriptor(s.stdio[i]);
+    w->Number(s.terminal[i]);
+  }
+  descriptor(s.console_in);
+  descriptor(s.console_out);
+  w->Number(s.rows);
+  w->Number(s.columns);
+  w->Number(s.extra.size());
+  for (const base::UniqueFd& fd : s.extra) fds->push_back(fd.get());
+}
+
+// fds: all of them are the streams'.
+bool ReadStreams(Reader* r, std::vector<base::UniqueFd>& fds, Streams* s) {
+  size_t next = 0;
+  bool complete = true;
+  auto descriptor = [&](base::UniqueFd* fd) {
+    if (r->Number() == 0) return;
+    complete = complete && next < fds.size();
+    if (complete) *fd = std::move(fds[next++]);
+  };
+  for (int i = 0; i < 3; i++) {
+    descriptor(&s->stdio[i]);
+    s->terminal[i] = r->Number() != 0;
+  }
+  descriptor(&s->console_in);
+  descriptor(&s->console_out);
+  s->rows = static_cast<uint16_t>(r->Number());
+  s->columns = static_cast<uint16_t>(r->Number());
+  const uint64_t extra = r->Number();
+  complete = complete && extra == fds.size() - next;
+  for (; complete && next < fds.size(); next++) s->extra.push_back(std::move(fds[next]));
+  return complete;
+}
+
 }  // namespace
 
 bool SendControl(int fd, Control kind, int32_t value, std::string_view body,
@@ -126,20 +166,7 @@ std::string EncodeExec(const ProcessSpec& p, const Streams& s, std::vector<int>*
     w.Number(l.soft);
     w.Number(l.hard);
   }
-  auto descriptor = [&](const base::UniqueFd& fd) {
-    w.Number(fd.valid());
-    if (fd.valid()) fds->push_back(fd.get());
-  };
-  for (int i = 0; i < 3; i++) {
-    descriptor(s.stdio[i]);
-    w.Number(s.terminal[i]);
-  }
-  descriptor(s.console_in);
-  descriptor(s.console_out);
-  w.Number(s.rows);
-  w.Number(s.columns);
-  w.Number(s.extra.size());
-  for (const base::UniqueFd& fd : s.extra) fds->push_back(fd.get());
+  WriteStreams(s, &w, fds);
   return w.Take();
 }
 
@@ -164,25 +191,91 @@ bool DecodeExec(ControlMessage&& m, ProcessSpec* p, Streams* s) {
     const uint64_t soft = r.Number();
     p->rlimits.push_back({resource, soft, r.Number()});
   }
-  size_t next = 0;
-  bool complete = true;
-  auto descriptor = [&](base::UniqueFd* fd) {
-    if (r.Number() == 0) return;
-    complete = complete && next < m.fds.size();
-    if (complete) *fd = std::move(m.fds[next++]);
+  return ReadStreams(&r, m.fds, s) && r.ok() && !p->args.empty();
+}
+
+std::string EncodeResources(const Resources& r) {
+  Writer w;
+  auto number = [&w](const auto& n) {
+    w.Number(n.has_value());
+    w.Number(static_cast<uint64_t>(n.value_or(0)));
   };
-  for (int i = 0; i < 3; i++) {
-    descriptor(&s->stdio[i]);
-    s->terminal[i] = r.Number() != 0;
+  number(r.memory_limit);
+  number(r.memory_swap);
+  number(r.memory_reservation);
+  number(r.cpu_shares);
+  number(r.cpu_period);
+  number(r.cpu_quota);
+  number(r.pids_limit);
+  w.Text(r.cpus);
+  w.Text(r.mems);
+  return w.Take();
+}
+
+bool DecodeResources(const std::string& body, Resources* r) {
+  Reader in(body);
+  auto number = [&in]<typename T>(std::optional<T>* n) {
+    const bool present = in.Number() != 0;
+    const uint64_t value = in.Number();
+    if (present) *n = static_cast<T>(value);
+  };
+  number(&r->memory_limit);
+  number(&r->memory_swap);
+  number(&r->memory_reservation);
+  number(&r->cpu_shares);
+  number(&r->cpu_period);
+  number(&r->cpu_quota);
+  number(&r->pids_limit);
+  r->cpus = in.Text();
+  r->mems = in.Text();
+  return in.ok();
+}
+
+std::string EncodeJoin(const JoinRequest& q, std::vector<int>* fds) {
+  Writer w;
+  for (const std::string* text :
+       {&q.id, &q.bundle, &q.config, &q.hostname, &q.pid_of, &q.ipc_of, &q.uts_of})
+    w.Text(*text);
+  w.Number(q.overlay);
+  w.Number(static_cast<uint64_t>(q.machine.cpus));
+  w.Number(q.machine.memory_bytes);
+  w.Number(q.mounts.size());
+  for (const GoferMountSpec& m : q.mounts) {
+    w.Text(m.destination);
+    w.Number(m.flags);
+    w.Number(m.is_file);
   }
-  descriptor(&s->console_in);
-  descriptor(&s->console_out);
-  s->rows = static_cast<uint16_t>(r.Number());
-  s->columns = static_cast<uint16_t>(r.Number());
-  const uint64_t extra = r.Number();
-  complete = complete && extra == m.fds.size() - next;
-  for (; complete && next < m.fds.size(); next++) s->extra.push_back(std::move(m.fds[next]));
-  return r.ok() && complete && !p->args.empty();
+  w.Text(std::string(reinterpret_cast<const char*>(q.seccomp.data()),
+                     q.seccomp.size() * sizeof(abi::SockFilter)));
+  fds->push_back(q.listen.get());
+  fds->push_back(q.gofer.get());
+  WriteStreams(q.streams, &w, fds);
+  return w.Take();
+}
+
+bool DecodeJoin(ControlMessage&& m, JoinRequest* q) {
+  Reader r(m.body);
+  for (std::string* text :
+       {&q->id, &q->bundle, &q->config, &q->hostname, &q->pid_of, &q->ipc_of, &q->uts_of})
+    *text = r.Text();
+  q->overlay = r.Number() != 0;
+  q->machine.cpus = static_cast<int>(r.Number());
+  q->machine.memory_bytes = r.Number();
+  for (uint64_t n = r.Count(); n > 0 && r.ok(); n--) {
+    GoferMountSpec mount;
+    mount.destination = r.Text();
+    mount.flags = static_cast<uint32_t>(r.Number());
+    mount.is_file = r.Number() != 0;
+    q->mounts.push_back(std::move(mount));
+  }
+  const std::string seccomp = r.Text();
+  q->seccomp.resize(seccomp.size() / sizeof(abi::SockFilter));
+  memcpy(q->seccomp.data(), seccomp.data(), q->seccomp.size() * sizeof(abi::SockFilter));
+  if (m.fds.size() < 2) return false;
+  q->listen = std::move(m.fds[0]);
+  q->gofer = std::move(m.fds[1]);
+  m.fds.erase(m.fds.begin(), m.fds.begin() + 2);
+  return ReadStreams(&r, m.fds, &q->streams) && r.ok() && q->machine.cpus > 0 && !q->mounts.empty();
 }
 
 }  // namespace runsc

@@ -12,6 +12,8 @@
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
+#include "runsc-cli/boot/gofer_launch.h"
+#include "runsc-cli/boot/share.h"
 #include "runsc-cli/boot/streams.h"
 #include "runsc-cli/oci/spec.h"
 
@@ -30,6 +32,10 @@ enum class Control : uint32_t {
   kProcesses,   // reply: a line for each of the guest's processes (ProcessRow)
   kIsStarted,   // reply: value 1 if the first process was started
   kWait,        // kExit when the first process ends
+  kUpdate,      // other limits (EncodeResources); reply
+  kJoin,        // another container (EncodeJoin) in this sandbox; reply, with warnings as the body.
+                // The connection stands for it from then on: its end is the container's, and kExit
+                // comes when its first process ends
   // From the sandbox.
   kReady,  // kStart may come
   kDone,
@@ -62,5 +68,25 @@ bool ReceiveControl(int fd, ControlMessage* m);
 // The body of kExec.
 std::string EncodeExec(const ProcessSpec& process, const Streams& streams, std::vector<int>* fds);
 bool DecodeExec(ControlMessage&& m, ProcessSpec* process, Streams* streams);
+
+// The limits that programs of a container see, the body of kUpdate.
+std::string EncodeResources(const Resources& r);
+bool DecodeResources(const std::string& body, Resources* r);
+
+// A container that becomes part of a running sandbox, the body of kJoin.
+struct JoinRequest {
+  std::string id, bundle, config;  // config: the text of config.json, without seccomp
+  std::vector<abi::SockFilter> seccomp;
+  std::string hostname;  // where that names none
+  bool overlay = false;  // writes to the root stay in memory
+  // Containers of the sandbox whose namespaces it shares; empty: it has its own.
+  std::string pid_of, ipc_of, uts_of;
+  Share machine;
+  std::vector<GoferMountSpec> mounts;
+  base::UniqueFd listen, gofer;
+  Streams streams;
+};
+std::string EncodeJoin(const JoinRequest& request, std::vector<int>* fds);
+bool DecodeJoin(ControlMessage&& m, JoinRequest* request);
 
 }  // namespace runsc

@@ -6,7 +6,8 @@
 
 #include "platform/host/host.h"
 #include "platform/host/thread.h"
-#include "sentry/fs/proc/proc.h"
+#include "runsc-cli/boot/mounts.h"
+#include "runsc-cli/oci/config.h"
 
 namespace runsc {
 
@@ -15,7 +16,7 @@ using base::Status;
 
 namespace {
 
-// What a signal does to the container's process before it has become a program.
+// What a signal does to a container's process before it has become a program.
 bool Terminates(int sig) {
   switch (sig) {
     case abi::kSIGCHLD:
@@ -34,22 +35,17 @@ bool Terminates(int sig) {
 
 }  // namespace
 
-ControlServer::ControlServer(Options o)
-    : container_(std::move(o.container)),
-      streams_(std::move(o.streams)),
-      owner_(base::MakeRef<Connection>(std::move(o.owner))),
-      listen_(std::move(o.listen)),
-      resized_(std::move(o.resized)) {
+ControlServer::ControlServer(Ref<GuestContainer> first, base::UniqueFd owner)
+    : main_(std::move(first)), owner_(base::MakeRef<Caller>(std::move(owner), main_)) {
   owner_->owner = true;
-  connections_.push_back(owner_);
-  waiters_.push_back(owner_);
-  if (resized_.valid()) terminal_.reset(static_cast<int>(host::Dup(streams_.console_in.get())));
+  containers_.push_back(main_);
+  callers_.push_back(owner_);
+  main_->AddWaiter(owner_);
 }
 
 StartFailure ControlServer::StartFirst(const base::UniqueFd& state) {
-  StartFailure f = GuestProcess::Start(
-      container_, container_.spec->process, std::move(streams_), true, 0,
-      [this](int32_t status) { exit_status_.store(status); }, &first_, state);
+  StartFailure f =
+      main_->Start([this](GuestContainer&, int32_t status) { exit_status_.store(status); }, state);
   if (f.status != 0) return f;
   started_.store(1, std::memory_order_release);
   host::FutexWake(&started_, 1);
@@ -74,72 +70,78 @@ Status ControlServer::Serve() {
 
 int32_t ControlServer::Wait() {
   while (started_.load(std::memory_order_acquire) == 0) host::FutexWait(&started_, 0);
-  container_.kernel->WaitAll();
+  main_->place().kernel->WaitAll();
   return exit_status_.load();
-}
-
-void ControlServer::Ended() {
-  std::vector<Ref<Connection>> waiters;
-  {
-    base::MutexLock l(mu_);
-    waiters.swap(waiters_);
-  }
-  for (const Ref<Connection>& c : waiters)
-    SendControl(c->fd.get(), Control::kExit, exit_status_.load());
 }
 
 void ControlServer::Loop() {
   std::vector<pollfd> fds;
   for (;;) {
+    std::erase_if(containers_, [this](const Ref<GuestContainer>& c) {
+      return c->told() && c.get() != main_.get();
+    });
     fds.clear();
-    fds.push_back({listen_.get(), POLLIN, 0});
-    fds.push_back({resized_.get(), POLLIN, 0});
-    for (const Ref<Connection>& c : connections_) fds.push_back({c->fd.get(), POLLIN, 0});
+    for (const Ref<GuestContainer>& c : containers_) {
+      fds.push_back({c->listen(), POLLIN, 0});
+      fds.push_back({c->resized(), POLLIN, 0});
+    }
+    const size_t first_caller = fds.size();
+    for (const Ref<Caller>& c : callers_) fds.push_back({c->fd.get(), POLLIN, 0});
     if (host::Poll(fds.data(), fds.size(), nullptr) <= 0) continue;
-    for (size_t i = fds.size() - 1; i >= 2; i--) {
+    // Before the callers', who may add to both lists: the indices are those of the last turn.
+    for (size_t i = 0; i < first_caller; i += 2) {
+      if (fds[i + 1].revents != 0) containers_[i / 2]->Resized();
+    }
+    const size_t containers = containers_.size();
+    for (size_t i = fds.size() - 1; i >= first_caller; i--) {
       if (fds[i].revents == 0) continue;
       // Its own reference: the list changes while it is served.
-      Ref<Connection> c = connections_[i - 2];
+      Ref<Caller> c = callers_[i - first_caller];
       if (Handle(c)) continue;
       Closed(*c);
-      connections_.erase(connections_.begin() + static_cast<long>(i) - 2);
+      callers_.erase(callers_.begin() + static_cast<long>(i - first_caller));
     }
-    if (fds[1].revents != 0) Resized();
-    if (fds[0].revents != 0) Accept();
+    for (size_t i = 0; i < containers; i++) {
+      if (fds[2 * i].revents != 0) Accept(containers_[i]);
+    }
   }
 }
 
-void ControlServer::Accept() {
-  long fd = host::Accept(listen_.get());
+void ControlServer::Accept(const Ref<GuestContainer>& container) {
+  long fd = host::Accept(container->listen());
   if (fd < 0) return;
-  connections_.push_back(base::MakeRef<Connection>(base::UniqueFd(static_cast<int>(fd))));
+  callers_.push_back(base::MakeRef<Caller>(base::UniqueFd(static_cast<int>(fd)), container));
 }
 
-void ControlServer::Resized() {
-  uint8_t info[128];  // struct signalfd_siginfo
-  host::Read(resized_.get(), info, sizeof info);
-  abi::Winsize w{};
-  if (host::Ioctl(terminal_.get(), TIOCGWINSZ, &w) == 0 && first_)
-    first_->SetWindowSize(w.row, w.col);
-}
-
-void ControlServer::Closed(Connection& c) {
-  // The command is gone, and with it whoever wanted this sandbox.
-  if (c.owner && !c.detached) host::ExitGroup(0);
+void ControlServer::Closed(Caller& c) {
+  if (c.owner && !c.detached) {
+    // The command is gone, and with it whoever wanted this sandbox.
+    if (c.container == main_) host::ExitGroup(0);
+    End(*c.container, abi::kSIGKILL);
+  }
   // The death of what stands for a process is that of the process.
   if (c.process) c.process->Signal(abi::kSIGKILL);
-  base::MutexLock l(mu_);
-  std::erase_if(waiters_, [&](const Ref<Connection>& w) { return w.get() == &c; });
+  c.container->RemoveWaiter(c);
 }
 
-bool ControlServer::Handle(const Ref<Connection>& c) {
+void ControlServer::End(GuestContainer& container, int32_t wait_status) {
+  if (container.first() == nullptr) return container.TellExit(wait_status);
+  container.SignalAll(abi::kSIGKILL);
+}
+
+bool ControlServer::Handle(const Ref<Caller>& c) {
   ControlMessage m;
   if (!ReceiveControl(c->fd.get(), &m)) return false;
   const int fd = c->fd.get();
-  GuestProcess* process = c->process ? c->process.get() : c->owner ? first_.get() : nullptr;
+  GuestContainer& container = *c->container;
+  GuestProcess* process = c->process ? c->process.get() : c->owner ? container.first() : nullptr;
   switch (m.kind) {
     case Control::kSignal:
-      if (process != nullptr) process->Signal(m.value);
+      if (process != nullptr) {
+        process->Signal(m.value);
+      } else if (c->owner && c->container != main_) {
+        KillCreated(container, m.value);
+      }
       return true;
     case Control::kWindowSize:
       if (process != nullptr) {
@@ -147,49 +149,75 @@ bool ControlServer::Handle(const Ref<Connection>& c) {
                                static_cast<uint16_t>(m.value));
       }
       return true;
-    case Control::kStart: {
-      if (first_) return SendControl(fd, Control::kFailed, 1, "the container is already running");
-      StartFailure f = StartFirst(m.fds.empty() ? base::UniqueFd() : std::move(m.fds[0]));
-      if (f.status == 0) return SendControl(fd, Control::kDone);
-      SendControl(fd, Control::kFailed, f.status, f.text);
-      // There is nothing left that the sandbox could do.
-      host::ExitGroup(f.status);
-    }
+    case Control::kStart:
+      Start(*c, m.fds.empty() ? base::UniqueFd() : std::move(m.fds[0]));
+      return true;
     case Control::kDetach:
       c->detached = true;
       return SendControl(fd, Control::kDone);
     case Control::kExec:
       Exec(c, std::move(m));
       return true;
+    case Control::kJoin:
+      Join(c, std::move(m));
+      return true;
     case Control::kKill:
     case Control::kKillAll:
-      Kill(*c, m.value, m.kind == Control::kKillAll);
-      return true;
+      return Kill(*c, m.value, m.kind == Control::kKillAll);
     case Control::kProcesses:
-      return SendControl(fd, Control::kReply, 0, Processes());
+      return SendControl(fd, Control::kReply, 0, Processes(container));
     case Control::kIsStarted:
-      return SendControl(fd, Control::kReply, first_ ? 1 : 0);
-    case Control::kWait: {
-      base::MutexLock l(mu_);
-      waiters_.push_back(c);
-      return true;
+      return SendControl(fd, Control::kReply, container.first() != nullptr ? 1 : 0);
+    case Control::kUpdate: {
+      Resources changed;
+      if (!DecodeResources(m.body, &changed)) return false;
+      container.Update(changed);
+      return SendControl(fd, Control::kDone);
     }
+    case Control::kWait:
+      container.AddWaiter(c);
+      return true;
     default:
       return false;
   }
 }
 
-void ControlServer::Exec(const Ref<Connection>& c, ControlMessage&& m) {
+void ControlServer::Start(Caller& c, const base::UniqueFd& state) {
+  GuestContainer& container = *c.container;
+  if (container.first() != nullptr) {
+    SendControl(c.fd.get(), Control::kFailed, 1, "the container is already running");
+    return;
+  }
+  const bool main = c.container == main_;
+  StartFailure f = main ? StartFirst(state)
+                        : container.Start(
+                              [](GuestContainer& ended, int32_t status) {
+                                // What shares its pid namespace with others goes with it too.
+                                ended.SignalAll(abi::kSIGKILL);
+                                ended.TellExit(status);
+                              },
+                              state);
+  if (f.status == 0) {
+    SendControl(c.fd.get(), Control::kDone);
+    return;
+  }
+  SendControl(c.fd.get(), Control::kFailed, f.status, f.text);
+  // There is nothing left that it could do.
+  if (main) host::ExitGroup(f.status);
+  End(container, (f.status & 0xff) << 8);
+}
+
+void ControlServer::Exec(const Ref<Caller>& c, ControlMessage&& m) {
   ProcessSpec process;
   Streams streams;
   const int32_t host_pid = m.value;
   StartFailure f{"the container is not running", kExitFailure};
   if (!DecodeExec(std::move(m), &process, &streams)) {
     f.text = "the request makes no sense";
-  } else if (first_ && !first_->exited()) {
+  } else if (c->container->running()) {
     // No cycle: the process lets go of the callback when it has run.
     f = GuestProcess::Start(
-        container_, process, std::move(streams), false, host_pid,
+        c->container->place(), process, std::move(streams), false, host_pid,
         [c](int32_t status) { SendControl(c->fd.get(), Control::kExit, status); }, &c->process);
   }
   if (f.status == 0) {
@@ -199,75 +227,119 @@ void ControlServer::Exec(const Ref<Connection>& c, ControlMessage&& m) {
   }
 }
 
-void ControlServer::Kill(Connection& c, int sig, bool all) {
-  if (!first_) {
-    SendControl(c.fd.get(), Control::kDone);
-    if (Terminates(sig)) host::ExitGroup(128 + sig);
+void ControlServer::Join(const Ref<Caller>& c, ControlMessage&& m) {
+  JoinRequest request;
+  Ref<GuestContainer> container;
+  std::string warnings;
+  Status s = Status::Error("the request makes no sense");
+  if (DecodeJoin(std::move(m), &request)) s = Take(std::move(request), &container, &warnings);
+  StartFailure f;
+  if (s.ok()) f = container->Check();
+  if (!s.ok() || f.status != 0) {
+    SendControl(c->fd.get(), Control::kFailed, s.ok() ? f.status : kExitFailure,
+                s.ok() ? f.text : s.text());
     return;
   }
-  if (!all) {
-    first_->Signal(sig);
-  } else {
-    sentry::Kernel& kernel = *container_.kernel;
-    std::vector<Ref<sentry::ThreadGroup>> groups;
-    {
-      base::MutexLock l(kernel.tree_mu);
-      for (sentry::ThreadGroup* g : kernel.root_pid_ns()->Groups()) groups.emplace_back(g);
-    }
-    abi::SigInfo info{};
-    info.signo = sig;
-    info.code = abi::kSI_USER;
-    for (const Ref<sentry::ThreadGroup>& g : groups) (void)kernel.SendToGroup(*g, info, true);
-  }
-  SendControl(c.fd.get(), Control::kDone);
+  containers_.push_back(container);
+  c->container = std::move(container);
+  c->owner = true;
+  c->container->AddWaiter(c);
+  SendControl(c->fd.get(), Control::kDone, 0, warnings);
 }
 
-std::string ControlServer::Processes() {
-  sentry::Kernel& kernel = *container_.kernel;
-  std::vector<std::pair<const sentry::ThreadGroup*, int32_t>> known;
-  for (const Ref<Connection>& c : connections_) {
-    if (c->process) known.emplace_back(c->process->group(), c->process->host_pid());
-  }
-  struct Row {
-    Ref<sentry::Task> leader;
-    int32_t host_pid, pid, parent;
-    int64_t cpu_seconds;
+Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::string* warnings) {
+  auto spec = std::make_unique<Spec>();
+  spec->id = q.id;
+  spec->hostname = q.hostname;
+  std::vector<std::string> known;  // the command has shown these
+  RETURN_IF_ERROR(ParseConfig(q.config, q.bundle, spec.get(), &known));
+  spec->seccomp = std::move(q.seccomp);
+  const auto binds = std::count_if(spec->mounts.begin(), spec->mounts.end(),
+                                   [](const MountSpec& m) { return m.type == "bind"; });
+  if (q.mounts.size() != static_cast<size_t>(binds) + 1)
+    return Status::Error("the request makes no sense");
+
+  sentry::Kernel& kernel = *main_->place().kernel;
+  Place place{.kernel = &kernel, .spec = spec.get()};
+  const Share share = ShareOf(spec->resources, q.machine);
+  place.limits = base::MakeRef<sentry::Container>(share.cpus, share.memory_bytes, share.tasks);
+  auto shared = [&](const std::string& id, const Place** from) -> Status {
+    *from = nullptr;
+    if (id.empty()) return {};
+    const GuestContainer* other = Find(id);
+    if (other == nullptr)
+      return Status::Error("the container " + id + ", whose namespace is to be joined, has ended");
+    *from = &other->place();
+    return {};
   };
-  std::vector<Row> rows;
-  {
-    base::MutexLock l(kernel.tree_mu);
-    const sentry::PidNamespace& ns = *kernel.root_pid_ns();
-    for (sentry::ThreadGroup* g : ns.Groups()) {
-      if (g->zombie || g->leader == nullptr) continue;
-      Row row{Ref<sentry::Task>(g->leader), 0, ns.IdOf(*g),
-              g->parent != nullptr ? ns.IdOf(*g->parent) : 0, 0};
-      if (first_ && g == first_->group()) row.host_pid = -1;
-      for (const auto& [group, pid] : known) {
-        if (group == g) row.host_pid = pid;
-      }
-      const abi::Rusage usage = g->Usage();
-      row.cpu_seconds = usage.utime.sec + usage.stime.sec;
-      rows.push_back(std::move(row));
-    }
+  const Place* from;
+  RETURN_IF_ERROR(shared(q.pid_of, &from));
+  place.pid_ns = from != nullptr ? from->pid_ns
+                                 : base::MakeRef<sentry::PidNamespace>(kernel.root_pid_ns(),
+                                                                       kernel.root_user_ns());
+  place.cgroup = base::MakeRef<sentry::CgroupView>(kernel, place.limits, place.pid_ns);
+  place.cgroup->Set(LimitsOf(spec->resources));
+  RETURN_IF_ERROR(shared(q.ipc_of, &from));
+  place.ipc_ns =
+      from != nullptr ? from->ipc_ns : base::MakeRef<sentry::IpcNamespace>(kernel.root_user_ns());
+  RETURN_IF_ERROR(shared(q.uts_of, &from));
+  if (from != nullptr) {
+    place.uts_ns = from->uts_ns;
+  } else {
+    place.uts_ns = base::MakeRef<sentry::UtsNamespace>();
+    place.uts_ns->owner = kernel.root_user_ns();
+    base::MutexLock l(place.uts_ns->mu);
+    place.uts_ns->nodename = spec->hostname;
+    if (!spec->domainname.empty()) place.uts_ns->domainname = spec->domainname;
   }
-  const int64_t boot = kernel.clock().Realtime() - kernel.clock().BootTime();
-  std::string out;
-  for (const Row& row : rows) {
-    base::Result<std::string> command = sentry::proc::CommandLine(*row.leader);
-    std::string text =
-        command.ok() && !command->empty() ? *command : "[" + row.leader->comm() + "]";
-    while (!text.empty() && text.back() == '\0') text.pop_back();
-    for (char& ch : text) {
-      if (static_cast<unsigned char>(ch) < ' ') ch = ' ';
-    }
-    out +=
-        sentry::proc::Format("%d %d %d %u %lld %lld ", row.host_pid, row.pid, row.parent,
-                             row.leader->creds_ref()->uid,
-                             static_cast<long long>((boot + row.leader->start_time) / 1000000000),
-                             static_cast<long long>(row.cpu_seconds)) +
-        text + "\n";
+  const auto gofer = base::MakeRef<gofer::Client>(std::move(q.gofer));
+  RETURN_IF_ERROR(MakeMounts({.overlay = q.overlay, .gofer_mounts = q.mounts, .client = gofer},
+                             &place, warnings));
+  *out = base::MakeRef<GuestContainer>(GuestContainer::Options{.id = std::move(q.id),
+                                                               .place = std::move(place),
+                                                               .spec = std::move(spec),
+                                                               .machine = q.machine,
+                                                               .streams = std::move(q.streams),
+                                                               .listen = std::move(q.listen),
+                                                               .resized = {}});
+  return {};
+}
+
+const GuestContainer* ControlServer::Find(const std::string& id) const {
+  for (const Ref<GuestContainer>& c : containers_) {
+    if (c->id() == id) return c.get();
   }
-  return out;
+  return nullptr;
+}
+
+bool ControlServer::Kill(Caller& c, int sig, bool all) {
+  GuestContainer& container = *c.container;
+  if (container.first() == nullptr) {
+    // First the answer: it may be the sandbox's end.
+    SendControl(c.fd.get(), Control::kDone);
+    KillCreated(container, sig);
+    return true;
+  }
+  if (all) {
+    container.SignalAll(sig);
+  } else {
+    container.first()->Signal(sig);
+  }
+  return SendControl(c.fd.get(), Control::kDone);
+}
+
+void ControlServer::KillCreated(GuestContainer& container, int sig) {
+  if (!Terminates(sig)) return;
+  if (&container == main_.get()) host::ExitGroup(128 + sig);
+  container.TellExit(sig);
+}
+
+std::string ControlServer::Processes(const GuestContainer& container) const {
+  std::vector<std::pair<const sentry::ThreadGroup*, int32_t>> host_pids;
+  for (const Ref<Caller>& c : callers_) {
+    if (c->process) host_pids.emplace_back(c->process->group(), c->process->host_pid());
+  }
+  return container.Processes(host_pids);
 }
 
 }  // namespace runsc

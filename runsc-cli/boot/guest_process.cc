@@ -79,7 +79,7 @@ struct Found {
   StartFailure failure;
 };
 
-Found Find(const GuestProcess::Container& c, const ProcessSpec& process) {
+Found Find(const Place& c, const ProcessSpec& process) {
   Found f;
   f.creds = MakeCreds(*c.kernel, process);
   f.root = c.mounts->root();
@@ -121,7 +121,7 @@ Found Find(const GuestProcess::Container& c, const ProcessSpec& process) {
 }  // namespace
 
 // hooks.startContainer: programs of the guest, one after the other, before its own begins.
-StartFailure GuestProcess::RunStartHooks(const Container& c, const ProcessSpec& process,
+StartFailure GuestProcess::RunStartHooks(const Place& c, const ProcessSpec& process,
                                          const base::UniqueFd& state) {
   for (const HookSpec& h : c.spec->hooks.start_container) {
     ProcessSpec p = process;
@@ -156,16 +156,17 @@ StartFailure GuestProcess::RunStartHooks(const Container& c, const ProcessSpec& 
   return {};
 }
 
-StartFailure GuestProcess::Check(const Container& c, const ProcessSpec& process) {
+StartFailure GuestProcess::Check(const Place& c, const ProcessSpec& process) {
   return Find(c, process).failure;
 }
 
-Status GuestProcess::OpenStreams(const VfsContext& ctx, const ProcessSpec& process, Streams streams,
+Status GuestProcess::OpenStreams(const Place& place, const VfsContext& ctx,
+                                 const ProcessSpec& process, Streams streams,
                                  sentry::FdTable& fds) {
   sentry::Console* console = nullptr;
   if (streams.console_in.valid()) {
     // The container's own devpts if it has one, else one that only the console lives in.
-    Ref<sentry::Devpts> devpts = sentry::Devpts::Default();
+    Ref<sentry::Devpts> devpts = place.devpts;
     if (!devpts) devpts = sentry::Devpts::Create(kernel_, {});
     auto made = sentry::Console::Create(*devpts, std::move(streams.console_in),
                                         std::move(streams.console_out), process.uid, process.gid);
@@ -208,7 +209,7 @@ Status GuestProcess::OpenStreams(const VfsContext& ctx, const ProcessSpec& proce
   return {};
 }
 
-StartFailure GuestProcess::Start(const Container& c, const ProcessSpec& process, Streams streams,
+StartFailure GuestProcess::Start(const Place& c, const ProcessSpec& process, Streams streams,
                                  bool first, int32_t host_pid, std::function<void(int32_t)> on_exit,
                                  Ref<GuestProcess>* out, const base::UniqueFd& state) {
   Found found = Find(c, process);
@@ -217,13 +218,17 @@ StartFailure GuestProcess::Start(const Container& c, const ProcessSpec& process,
   sentry::Kernel::InitProcess p;
   p.fds = base::MakeRef<sentry::FdTable>();
   const VfsContext ctx{*found.creds, found.root, found.cwd, *c.mounts, process.umask};
-  Status opened = self->OpenStreams(ctx, process, std::move(streams), *p.fds);
+  Status opened = self->OpenStreams(c, ctx, process, std::move(streams), *p.fds);
   if (!opened.ok()) return {opened.text(), kExitFailure};
   p.exec.filename = found.program;
   p.exec.argv = process.args;
   p.exec.envp = process.env;
   p.creds = found.creds;
   p.mounts = c.mounts;
+  p.container = c.limits;
+  p.pid_ns = c.pid_ns;
+  p.uts_ns = c.uts_ns;
+  p.ipc_ns = c.ipc_ns;
   p.root = found.root;
   p.cwd = found.cwd;
   p.umask = process.umask;

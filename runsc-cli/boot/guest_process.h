@@ -7,8 +7,8 @@
 
 #include "platform/base/mutex.h"
 #include "platform/base/ref.h"
+#include "runsc-cli/boot/place.h"
 #include "runsc-cli/boot/streams.h"
-#include "runsc-cli/oci/spec.h"
 #include "sentry/fs/devpts/console.h"
 #include "sentry/kernel/kernel.h"
 
@@ -22,20 +22,13 @@ struct StartFailure {
 
 class GuestProcess : public base::RefCounted {
  public:
-  // Where it runs.
-  struct Container {
-    sentry::Kernel* kernel;
-    base::Ref<sentry::MountNamespace> mounts;
-    const Spec* spec;
-  };
-
   // What Start would say of the program and the working directory.
-  static StartFailure Check(const Container& c, const ProcessSpec& process);
+  static StartFailure Check(const Place& c, const ProcessSpec& process);
   // first: its end is the container's. host_pid: what stands for it on the host. on_exit gets the
   // wait status, after the terminal's output has gone out, on a thread of the guest's.
   // state: what startContainer hooks of the first process read, or invalid.
-  static StartFailure Start(const Container& c, const ProcessSpec& process, Streams streams,
-                            bool first, int32_t host_pid, std::function<void(int32_t)> on_exit,
+  static StartFailure Start(const Place& c, const ProcessSpec& process, Streams streams, bool first,
+                            int32_t host_pid, std::function<void(int32_t)> on_exit,
                             base::Ref<GuestProcess>* out,
                             const base::UniqueFd& state = base::UniqueFd());
 
@@ -54,10 +47,10 @@ class GuestProcess : public base::RefCounted {
   };
 
   GuestProcess(sentry::Kernel& kernel, int32_t host_pid) : kernel_(kernel), host_pid_(host_pid) {}
-  static StartFailure RunStartHooks(const Container& c, const ProcessSpec& process,
+  static StartFailure RunStartHooks(const Place& c, const ProcessSpec& process,
                                     const base::UniqueFd& state);
-  base::Status OpenStreams(const sentry::VfsContext& ctx, const ProcessSpec& process,
-                           Streams streams, sentry::FdTable& fds);
+  base::Status OpenStreams(const Place& place, const sentry::VfsContext& ctx,
+                           const ProcessSpec& process, Streams streams, sentry::FdTable& fds);
   void Ended();
   base::Ref<Terminal> terminal();
 

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "runsc-cli/boot/join.h"
 #include "runsc-cli/network/plan.h"
 #include "runsc-cli/oci/config.h"
 #include "runsc-cli/oci/files.h"
@@ -233,6 +234,8 @@ Status SendConsole(const std::string& path, UniqueFd master) {
 Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions options,
                        Record* record, Sandbox* sandbox) {
   Cgroup cgroup;
+  JoinTarget target;
+  RETURN_IF_ERROR(FindSandbox(settings, spec, &target));
   RETURN_IF_ERROR(PlanCgroups(settings, spec, &cgroup));
   RETURN_IF_ERROR(Record::Create(settings, spec.id, record));
   Claim claim(*record, cgroup);
@@ -240,6 +243,7 @@ Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions
   record->rootfs = spec.root_path;
   record->oci_version = spec.oci_version;
   record->annotations = spec.annotations;
+  record->sandbox = target.sandbox;
   record->cgroups = cgroup.directories();
   record->hooks = !spec.hooks.start_container.empty() || !spec.hooks.poststart.empty() ||
                   !spec.hooks.poststop.empty();
@@ -269,30 +273,32 @@ Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions
     const std::string log = record->directory + "/log";
     launch.log.reset(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   }
-  if (settings.network.mode != "none")
+  const bool joins = !target.sandbox.empty();
+  if (settings.network.mode != "none" && !joins)
     RETURN_IF_ERROR(ListenForPolicies(record->directory, &launch.policies));
   launch.made = [&](pid_t pid) {
     record->init = ProcessId::Of(pid);
     return RunCreationHooks(*record, spec);
   };
-  RETURN_IF_ERROR(Launch(spec, settings, std::move(launch), sandbox));
+  RETURN_IF_ERROR(joins ? Join(spec, settings, target, std::move(launch), sandbox)
+                        : Launch(spec, settings, std::move(launch), sandbox));
   record->gofer = ProcessId::Of(sandbox->gofer);
   if (!cgroup.empty()) {
     // While the sandbox prepares itself: a first move waits for all processors of the host. What it
     // forks before it is moved is moved when it is ready.
-    RETURN_IF_ERROR(cgroup.Add(sandbox->sentry));
+    RETURN_IF_ERROR(cgroup.Add(record->init.pid));
     RETURN_IF_ERROR(cgroup.Add(sandbox->gofer));
     if (sandbox->network != 0) RETURN_IF_ERROR(cgroup.Add(sandbox->network));
   }
-  RETURN_IF_ERROR(AwaitReady(*sandbox));
+  if (!joins) RETURN_IF_ERROR(AwaitReady(*sandbox));
   if (!cgroup.empty()) RETURN_IF_ERROR(AddSandbox(cgroup, *record));
   if (!options.console_socket.empty())
     RETURN_IF_ERROR(SendConsole(options.console_socket, std::move(master)));
   RETURN_IF_ERROR(record->Save());
-  RETURN_IF_ERROR(WritePidFile(options.pid_file, sandbox->sentry));
+  RETURN_IF_ERROR(WritePidFile(options.pid_file, record->init.pid));
   if (options.detach) {
     ControlMessage reply;
-    RETURN_IF_ERROR(Request(sandbox->control.get(), Control::kDetach, 0, &reply));
+    if (!joins) RETURN_IF_ERROR(Request(sandbox->control.get(), Control::kDetach, 0, &reply));
     sandbox->Release();
   }
   claim.Keep();
@@ -405,6 +411,10 @@ Status PauseContainer(Record& record) {
   const ContainerStatus status = StatusOf(record);
   if (status != ContainerStatus::kRunning && status != ContainerStatus::kCreated)
     return Status::Error("container not running");
+  // Its processes are the sandbox's, in whose control group all of the pod is.
+  if (!record.sandbox.empty())
+    return Status::Error("a container in the sandbox of another one can't be paused alone; pause " +
+                         record.sandbox);
   Cgroup cgroup;
   RETURN_IF_ERROR(EnsureCgroups(record, {"freezer"}, &cgroup));
   return cgroup.Freeze(true);
@@ -419,7 +429,12 @@ Status UpdateContainer(Record& record, const Resources& resources) {
   if (StatusOf(record) == ContainerStatus::kStopped) return Status::Error("container not running");
   Cgroup cgroup;
   RETURN_IF_ERROR(EnsureCgroups(record, ControllersOf(resources), &cgroup));
-  return cgroup.Set(resources);
+  RETURN_IF_ERROR(cgroup.Set(resources));
+  // A paused one hears of it when it runs again.
+  UniqueFd connection;
+  RETURN_IF_ERROR(Connect(record, &connection));
+  SendControl(connection.get(), Control::kUpdate, 0, EncodeResources(resources));
+  return {};
 }
 
 Status StatsCgroup(Record& record, Cgroup* cgroup) {

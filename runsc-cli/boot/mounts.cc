@@ -30,12 +30,13 @@ using sentry::Path;
 using sentry::Vfs;
 using sentry::VfsContext;
 
-// A root inode of each mountable type, for boot and for mount(2).
+// A root inode of each mountable type, as mount(2) has it; those of boot are MountType()'s.
 using Mounted = base::Result<Ref<Inode>>;
 constexpr Vfs::FsType kTypes[] = {
     {"sysfs", true,
      [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       return sentry::NewSysFs(k, &sentry::AddNetDevices);
+       return sentry::NewSysFs(k, sentry::Task::Current()->group().container(),
+                               &sentry::AddNetDevices);
      }},
     {"tmpfs", true,
      [](Kernel&, const Creds& c, std::string_view, std::string_view data) -> Mounted {
@@ -47,19 +48,17 @@ constexpr Vfs::FsType kTypes[] = {
      }},
     {"proc", true,
      [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       sentry::Task* t = sentry::Task::Current();
-       return sentry::NewProcFs(k, t != nullptr ? t->pid_ns() : k.root_pid_ns());
+       return sentry::NewProcFs(k, sentry::Task::Current()->pid_ns());
      }},
     // Filled by boot once it is in its place; there is nothing to fill a second one from inside.
     {"devtmpfs", true, nullptr},
     {"devpts", true, sentry::MountDevpts},
     {"mqueue", true,
-     [](Kernel& k, const Creds&, std::string_view, std::string_view) -> Mounted {
-       sentry::Task* t = sentry::Task::Current();
-       return Ref<Inode>(
-           sentry::IpcObjects::Of(t != nullptr ? *t->ipc_ns() : *k.root_ipc_ns())->mqueues);
+     [](Kernel&, const Creds&, std::string_view, std::string_view) -> Mounted {
+       return Ref<Inode>(sentry::IpcObjects::Of(*sentry::Task::Current()->ipc_ns())->mqueues);
      }},
     {"overlay", true, nullptr},
+    {"cgroup2", true, nullptr},
 };
 
 // Without those that speak to the runtime. tmpcopyup would copy what the mount covers; callers give
@@ -109,6 +108,23 @@ base::StatusOr<Path> MountPoint(const VfsContext& ctx, const std::string& path, 
   base::Result<Path> root = Vfs::Resolve(ctx, nullptr, "/", {});
   if (!root.ok()) return Status::Error("mount point " + path + ": " + ErrnoText(root.error()));
   return *root;
+}
+
+// A new file system of a container that has no process yet.
+Mounted MountType(const Place& place, const Creds& creds, const std::string& type,
+                  const MountSpec& m) {
+  if (type == "devtmpfs") return sentry::TmpfsSuperblock::Mount(creds, "mode=755");
+  if (type == "proc") return sentry::NewProcFs(*place.kernel, place.pid_ns);
+  if (type == "sysfs")
+    return sentry::NewSysFs(*place.kernel, *place.limits, &sentry::AddNetDevices);
+  // One view, whatever version the caller has.
+  if (type == "cgroup" || type == "cgroup2") return sentry::NewCgroupFs(place.cgroup);
+  if (type == "mqueue") return Ref<Inode>(sentry::IpcObjects::Of(*place.ipc_ns)->mqueues);
+  for (const Vfs::FsType& t : kTypes) {
+    if (type == t.name && t.mount != nullptr)
+      return t.mount(*place.kernel, creds, m.source, FsOptions(m.data));
+  }
+  return abi::Errno::kENODEV;
 }
 
 // The reader's network namespace, in /proc/net and /proc/sys/net.
@@ -188,45 +204,42 @@ void InstallFileSystems() {
   RegisterNetFiles();
 }
 
-base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const SentryArgs& args,
-                                                       const Ref<gofer::Client>& client,
-                                                       std::string* warnings) {
-  const Spec& spec = *args.spec;
+Status MakeMounts(const MountRequest& request, Place* place, std::string* warnings) {
+  const Spec& spec = *place->spec;
+  Kernel& kernel = *place->kernel;
   Creds root_creds;
   root_creds.bounding = root_creds.permitted = root_creds.effective = kAllCaps;
   root_creds.user_ns = kernel.root_user_ns();
-  base::Result<Ref<Inode>> lower = sentry::MountGofer(client, 0, "rootfs", "gofer");
+  base::Result<Ref<Inode>> lower = sentry::MountGofer(request.client, 0, "rootfs", "gofer");
   if (!lower.ok())
     return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
   Ref<Inode> root = *lower;
-  if (args.settings->overlay != "none") root = sentry::OverlaySuperblock::NewRoot(root);
+  // Below a root that is read-only for the guest, mount points may be missing.
+  if (request.overlay || spec.root_readonly) root = sentry::OverlaySuperblock::NewRoot(root);
   auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
                                                   kernel.root_user_ns());
   uint32_t gofer_id = 0;
   for (const MountSpec& m : spec.mounts) {
     const Path top = ns->root();
     const VfsContext ctx{root_creds, top, top, *ns, 0};
-    const GoferMountSpec* bind = m.type == "bind" ? &args.gofer_mounts[++gofer_id] : nullptr;
+    const GoferMountSpec* bind = m.type == "bind" ? &request.gofer_mounts[++gofer_id] : nullptr;
     base::StatusOr<Path> at = MountPoint(ctx, m.destination, bind != nullptr && bind->is_file);
     if (!at.ok()) return at.status();
     // /dev of an OCI bundle is a tmpfs that the runtime fills.
     const std::string type = m.type == "tmpfs" && m.destination == "/dev" ? "devtmpfs" : m.type;
     base::Result<Ref<Inode>> inode = abi::Errno::kENODEV;
     if (bind != nullptr) {
-      inode = sentry::MountGofer(client, gofer_id, "bind", m.source);
+      inode = sentry::MountGofer(request.client, gofer_id, "bind", m.source);
     } else {
-      for (const Vfs::FsType& t : kTypes) {
-        if (type == t.name && t.mount != nullptr) {
-          inode = t.mount(kernel, root_creds, m.source, FsOptions(m.data));
-        }
-      }
-      if (type == "devtmpfs") inode = sentry::TmpfsSuperblock::Mount(root_creds, "mode=755");
+      inode = MountType(*place, root_creds, type, m);
     }
     if (!inode.ok()) {
       return Status::Error("mounting " + (m.type == "bind" ? m.source : m.type) + " on " +
                            m.destination + ": " + ErrnoText(inode.error()));
     }
     Ref<sentry::Superblock> sb(&(*inode)->sb());
+    if (type == "devpts")
+      place->devpts = Ref<sentry::Devpts>(static_cast<sentry::Devpts*>(sb.get()));
     base::Result<Ref<sentry::Mount>> mount =
         ns->Attach(sb, base::MakeRef<sentry::Dentry>(nullptr, "", *inode), *at, m.flags,
                    m.source.empty() ? m.type : m.source);
@@ -240,7 +253,8 @@ base::StatusOr<Ref<sentry::MountNamespace>> MakeMounts(Kernel& kernel, const Sen
   }
   RETURN_IF_ERROR(PreparePaths(spec, root_creds, *ns, warnings));
   if (spec.root_readonly) (void)ns->Remount(ns->root(), abi::kMS_RDONLY);
-  return ns;
+  place->mounts = std::move(ns);
+  return {};
 }
 
 }  // namespace runsc

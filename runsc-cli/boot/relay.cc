@@ -65,11 +65,12 @@ void Relay::SendWindowSize(int connection) {
   }
 }
 
-Status Relay::AwaitStart(int connection, int* status) {
+Status Relay::AwaitStart(int connection, int* status, std::string* text) {
   ControlMessage m;
   if (!ReceiveControl(connection, &m)) return Status::Error("container not running");
   switch (m.kind) {
     case Control::kDone:
+      if (text != nullptr) *text = Printable(std::move(m.body));
       return {};
     case Control::kExit:
       *status = ExitCode(m.value);

@@ -25,9 +25,9 @@ class Relay {
   // tty is a terminal whose size is passed on, and which is put into raw mode by Run() if raw is
   // set: the guest's own terminal does the line editing.
   void FollowTerminal(int tty, bool raw);
-  // After kExec: waits for its answer. The process may end before that is read: then ended(), and
-  // *status is set.
-  base::Status AwaitStart(int connection, int* status);
+  // After kExec or kJoin: waits for its answer. The process may end before that is read: then
+  // ended(), and *status is set. *text, if not null: what came with the answer.
+  base::Status AwaitStart(int connection, int* status, std::string* text = nullptr);
   bool ended() const { return ended_; }
   int signals() const { return signals_.get(); }
   // Until the connection's process has ended, or the connection. *status: what the command shall

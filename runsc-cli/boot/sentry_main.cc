@@ -50,7 +50,7 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Confine(const SentryArgs& ar
   // While /proc is in sight: the guests' clocks run without a system call.
   platform::stub::LocateVdso();
   RETURN_IF_ERROR(host::LimitThreads(args.host_threads));
-  auto root = host::MakeEmptyRoot(args.memory_bytes);
+  auto root = host::MakeEmptyRoot(ShareOf(args.spec->resources, args.machine).memory_bytes);
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());
   host::InstallFaultHandler();
@@ -77,26 +77,39 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   o.platform = std::move(platform).value().release();
   o.syscalls = syscalls::LinuxTable();
   if (settings.strace) o.hooks = syscalls::StraceHooks(&WriteTrace);
-  o.cpu_count = args.cpu_count;
-  o.memory_bytes = args.memory_bytes;
+  const Share share = ShareOf(args.spec->resources, args.machine);
+  o.cpu_count = share.cpus;
+  o.memory_bytes = share.memory_bytes;
+  o.max_tasks = share.tasks;
   o.hostname = args.spec->hostname;
   if (!args.spec->domainname.empty()) o.domainname = args.spec->domainname;
-  if (args.spec->resources.pids_limit.value_or(0) > 0)
-    o.max_tasks = static_cast<uint32_t>(*args.spec->resources.pids_limit);
   auto* kernel = new sentry::Kernel(o);
   kernel->set_loader(&sentry::LoadProgram);
   InstallFileSystems();
   sentry::StartNetwork(*kernel);
   if (args.network) sentry::NetGoferOutside::Attach(*kernel, std::move(args.network));
   std::string warnings;
-  auto mounts = MakeMounts(*kernel, args, gofer, &warnings);
-  if (!mounts.ok()) return mounts.status();
+  Place place{.kernel = kernel,
+              .spec = args.spec,
+              .limits = kernel->root_container(),
+              .cgroup = base::MakeRef<sentry::CgroupView>(*kernel, kernel->root_container(),
+                                                          kernel->root_pid_ns()),
+              .pid_ns = kernel->root_pid_ns(),
+              .ipc_ns = kernel->root_ipc_ns()};
+  place.cgroup->Set(LimitsOf(args.spec->resources));
+  RETURN_IF_ERROR(MakeMounts(
+      {.overlay = settings.overlay != "none", .gofer_mounts = args.gofer_mounts, .client = gofer},
+      &place, &warnings));
 
-  auto* server = new ControlServer({.container = {kernel, std::move(mounts).value(), args.spec},
-                                    .streams = std::move(args.streams),
-                                    .owner = std::move(args.control),
-                                    .listen = std::move(args.listen),
-                                    .resized = std::move(args.resized)});
+  auto first = base::MakeRef<GuestContainer>(
+      GuestContainer::Options{.id = args.spec->id,
+                              .place = std::move(place),
+                              .spec = nullptr,  // lives as long as the process
+                              .machine = args.machine,
+                              .streams = std::move(args.streams),
+                              .listen = std::move(args.listen),
+                              .resized = std::move(args.resized)});
+  auto* server = new ControlServer(std::move(first), std::move(args.control));
   if (!warnings.empty()) server->Report(warnings);
   const StartFailure failure = args.start_at_once ? server->StartFirst() : server->Check();
   if (failure.status != 0) {

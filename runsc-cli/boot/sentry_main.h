@@ -5,17 +5,12 @@
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
+#include "runsc-cli/boot/gofer_launch.h"
+#include "runsc-cli/boot/share.h"
 #include "runsc-cli/boot/streams.h"
 #include "runsc-cli/oci/spec.h"
 
 namespace runsc {
-
-// One mount that the gofer serves, in the order of its ids: 0 is the root.
-struct GoferMountSpec {
-  std::string destination;
-  uint32_t flags;
-  bool is_file;
-};
 
 struct SentryArgs {
   const Spec* spec;
@@ -30,8 +25,7 @@ struct SentryArgs {
   bool start_at_once = true;  // else when the control connection says so
   bool outlive = false;       // the command's death is not the sandbox's
   std::vector<GoferMountSpec> gofer_mounts;
-  int cpu_count = 1;
-  uint64_t memory_bytes = 0;
+  Share machine;
   uint64_t host_threads = 0;  // how many it may have, with those of its guests
 };
 

@@ -1,16 +1,13 @@
 // moat exec: another process in a container. On the host a process stands for it, this command or
 // one that it leaves behind: signals to that one are the guest's, its end is the guest process's,
 // and its exit status too.
-#include <fcntl.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
 #include "runsc-cli/boot/lifecycle.h"
+#include "runsc-cli/boot/proxy.h"
 #include "runsc-cli/boot/relay.h"
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/oci/config.h"
@@ -98,57 +95,15 @@ Status Ask(int connection, const ProcessSpec& process, const Streams& streams) {
   return {};
 }
 
-// The process that stays: it keeps nothing but the connection.
-[[noreturn]] void Stay(Relay& relay, int connection, int tty) {
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (int i = 0; i < 3; i++) dup2(null, i);
-  CloseOthers({0, 1, 2, connection, tty, relay.signals()});
-  // SIGKILL's: the sandbox ended without a word.
-  int status = 128 + 9;
-  relay.Run(connection, &status);
-  _exit(status);
-}
-
-// Passes the answer on to the command and stays until the process ends.
-[[noreturn]] void ProxyMain(int connection, const ProcessSpec& process, Streams streams,
-                            UniqueFd answer) {
-  setsid();
-  Relay relay;
-  UniqueFd tty;
-  if (streams.console_in.valid() && ioctl(streams.console_in.get(), TIOCSCTTY, 0) == 0) {
-    tty = DupHigh(streams.console_in.get());
-    relay.FollowTerminal(tty.get(), false);
-  }
-  Status st = relay.HoldSignals();
-  if (st.ok()) st = Ask(connection, process, streams);
-  int status = kExecFailure;
-  if (st.ok()) st = relay.AwaitStart(connection, &status);
-  const std::string text = st.ok() ? "" : st.text();
-  const ssize_t told = write(answer.get(), text.data(), text.size());
-  answer.reset();
-  if (told < 0 || !st.ok()) _exit(kExecFailure);
-  if (relay.ended()) _exit(status);
-  Stay(relay, connection, tty.get());
-}
-
 Status Detach(UniqueFd connection, const ExecFlags& f, const ProcessSpec& process, Streams streams,
               UniqueFd master) {
-  int answer[2];
-  if (pipe2(answer, O_CLOEXEC) != 0) return Status::Errno("pipe", errno);
-  UniqueFd answer_read(answer[0]), answer_write(answer[1]);
-  const pid_t proxy = fork();
-  if (proxy < 0) return Status::Errno("fork", errno);
-  if (proxy == 0) {
-    ProxyMain(connection.get(), process, std::move(streams), std::move(answer_write));
-  }
-  answer_write.reset();
-  std::string text;
-  char buf[512];
-  for (ssize_t n; (n = read(answer_read.get(), buf, sizeof buf)) > 0;)
-    text.append(buf, static_cast<size_t>(n));
-  if (!text.empty()) return Status::Error(text);
+  ProxyRequest request{.kind = Control::kExec, .terminal = streams.console_in.get()};
+  request.body = EncodeExec(process, streams, &request.fds);
+  Proxy proxy;
+  RETURN_IF_ERROR(proxy.Start(connection.get(), std::move(request)));
+  RETURN_IF_ERROR(proxy.Ask());
   if (!f.console_socket.empty()) RETURN_IF_ERROR(SendConsole(f.console_socket, std::move(master)));
-  return WritePidFile(f.pid_file, proxy);
+  return WritePidFile(f.pid_file, proxy.pid());
 }
 
 Status Exec(const ExecFlags& f, const Record& record, const Words& command, int* status) {

@@ -57,6 +57,9 @@ class Cgroup {
 // The controllers (v1's names) that r has limits of.
 std::vector<std::string> ControllersOf(const Resources& r);
 
+// cpu.shares of version 1 as cpu.weight of version 2.
+uint64_t CpuWeight(uint64_t shares);
+
 // `events --stats`: the object that runc prints as data.
 std::string StatsJson(const Cgroup& cgroup);
 

@@ -108,13 +108,13 @@ std::string PidsText(const Resources& r) {
   return std::to_string(*r.pids_limit * kThreadsPerTask + kOwnThreads);
 }
 
+}  // namespace
+
 // ConvertCPUSharesToCgroupV2Value() of the specification's cgroup library.
 uint64_t CpuWeight(uint64_t shares) {
   shares = std::clamp<uint64_t>(shares, 2, 262144);
   return 1 + ((shares - 2) * 9999) / 262142;
 }
-
-}  // namespace
 
 std::vector<std::string> ControllersOf(const Resources& r) {
   std::vector<std::string> out;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "runsc-cli/oci/files.h"
+#include "runsc-cli/oci/pod.h"
 #include "syscalls/abi/personality.h"
 
 namespace runsc {
@@ -111,14 +112,11 @@ void ReadMounts(JsonObject& top, const std::string& bundle, Spec* spec) {
     if (bind && !s.source.empty() && s.source[0] != '/') s.source = bundle + "/" + s.source;
     if (bind && s.source.empty())
       return m.Error(m.Name("source") + " is missing: a bind mount needs one");
-    static constexpr const char* kKnown[] = {"bind",   "tmpfs",  "proc",    "sysfs",
-                                             "devpts", "mqueue", "devtmpfs"};
+    static constexpr const char* kKnown[] = {"bind",   "tmpfs",    "proc",   "sysfs",  "devpts",
+                                             "mqueue", "devtmpfs", "cgroup", "cgroup2"};
     if (std::find(std::begin(kKnown), std::end(kKnown), s.type) == std::end(kKnown)) {
-      // A sandbox shows no cgroups of the host's; what callers always ask for needs no warning.
-      if (s.type != "cgroup" && s.type != "cgroup2") {
-        m.Warn("mount of type \"" + s.type + "\" on " + s.destination +
-               " is not supported and left out");
-      }
+      m.Warn("mount of type \"" + s.type + "\" on " + s.destination +
+             " is not supported and left out");
       return;
     }
     spec->mounts.push_back(std::move(s));
@@ -260,6 +258,12 @@ Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spe
   return context.status;
 }
 
+std::string WithoutSeccomp(const std::string& text) {
+  json j = json::parse(text, nullptr, false);
+  if (j.is_object() && j.contains("linux") && j["linux"].is_object()) j["linux"].erase("seccomp");
+  return j.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 Status ReadProcessFile(const std::string& path, ProcessSpec* process,
                        std::vector<std::string>* warnings) {
   std::string text;
@@ -295,6 +299,7 @@ Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::string
   char host[256] = "";
   if (gethostname(host, sizeof host - 1) == 0) spec->hostname = host;
   RETURN_IF_ERROR(ParseConfig(spec->config, spec->bundle, spec, warnings));
+  GrantPod(spec);
   if (stat(spec->root_path.c_str(), &st) != 0) {
     return Status::Errno("root.path " + spec->root_path, errno).With("config.json");
   }

@@ -17,11 +17,16 @@ base::Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::
 // The parsing half, for tests: text is config.json's content.
 base::Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spec,
                          std::vector<std::string>* warnings);
+// config.json's content without linux.seccomp: for a process that may not make the system calls
+// that translating it takes, and gets the program.
+std::string WithoutSeccomp(const std::string& text);
 // The process of `exec --process FILE`.
 base::Status ReadProcessFile(const std::string& path, ProcessSpec* process,
                              std::vector<std::string>* warnings);
 // `update --resources`: text is a LinuxResources object.
 base::Status ParseResources(const std::string& text, Resources* resources);
+// What `update` changed: what is present in changed replaces what is in resources.
+void Merge(const Resources& changed, Resources* resources);
 
 // The parts of config.json with a file of their own.
 void ReadResources(JsonObject&& object, Resources* resources);

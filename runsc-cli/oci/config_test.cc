@@ -30,6 +30,12 @@ TEST(ConfigTest, PathsAreRelativeToTheBundle) {
   EXPECT_TRUE(warnings.empty());
 }
 
+TEST(ConfigTest, WithoutSeccomp) {
+  EXPECT_EQ(WithoutSeccomp(R"({"a":1,"linux":{"b":2,"seccomp":{"c":3}}})"),
+            R"({"a":1,"linux":{"b":2}})");
+  EXPECT_EQ(WithoutSeccomp(R"({"a":1})"), R"({"a":1})");
+}
+
 TEST(ConfigTest, ErrorsNameTheField) {
   const std::pair<const char*, const char*> cases[] = {
       {R"("hooks": {"prestart": [{"path": "x"}]})", "hooks.prestart[0].path"},

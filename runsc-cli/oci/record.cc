@@ -135,6 +135,7 @@ Status Record::Load(const Settings& settings, const std::string& id, bool lock, 
   out->bundle = j.value("bundle", "");
   out->rootfs = j.value("rootfs", "");
   out->created = j.value("created", "");
+  out->sandbox = j.value("sandbox", "");
   out->annotations = ObjectAsPairs(j.value("annotations", json::object()));
   out->cgroups = ObjectAsPairs(j.value("cgroups", json::object()));
   out->hooks = j.value("hooks", false);
@@ -155,6 +156,7 @@ Status Record::Save() const {
                   {"bundle", bundle},
                   {"rootfs", rootfs},
                   {"created", created},
+                  {"sandbox", sandbox},
                   {"annotations", PairsAsObject(annotations)},
                   {"cgroups", PairsAsObject(cgroups)},
                   {"hooks", hooks},

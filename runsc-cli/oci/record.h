@@ -29,6 +29,7 @@ const char* StatusName(ContainerStatus s);
 
 struct Record {
   std::string id, bundle, rootfs, oci_version, created;
+  std::string sandbox;  // the container in whose sandbox it is; empty: its own
   std::vector<std::pair<std::string, std::string>> annotations;
   ProcessId init, gofer;  // init: the sandbox's kernel, whose exit status is the container's
   std::vector<std::pair<std::string, std::string>> cgroups;  // controller ("" in v2), directory

@@ -16,6 +16,21 @@ void ReadThrottle(JsonObject& io, const char* key, std::vector<Resources::Thrott
 
 }  // namespace
 
+void Merge(const Resources& changed, Resources* r) {
+  auto take = [](const auto& from, auto* to) {
+    if (from) *to = from;
+  };
+  take(changed.memory_limit, &r->memory_limit);
+  take(changed.memory_swap, &r->memory_swap);
+  take(changed.memory_reservation, &r->memory_reservation);
+  take(changed.cpu_shares, &r->cpu_shares);
+  take(changed.cpu_period, &r->cpu_period);
+  take(changed.cpu_quota, &r->cpu_quota);
+  take(changed.pids_limit, &r->pids_limit);
+  if (!changed.cpus.empty()) r->cpus = changed.cpus;
+  if (!changed.mems.empty()) r->mems = changed.mems;
+}
+
 void ReadResources(JsonObject&& object, Resources* r) {
   // Every device node of a sandbox is the sentry's own, and it opens none of the host's: there is
   // nothing that a device list could let through. rdma, network: nothing in a sandbox has those.

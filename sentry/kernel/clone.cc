@@ -56,7 +56,11 @@ base::Ref<UtsNamespace> CopyUts(UtsNamespace& old, const base::Ref<UserNamespace
 }  // namespace
 
 base::Result<void> Kernel::CheckClone(Task& t, const CloneArgs& a) {
-  if (options_.max_tasks != 0 && live_tasks() >= options_.max_tasks) return abi::Errno::kEAGAIN;
+  const Container& container = t.group().container();
+  const uint32_t most = container.max_tasks.load(std::memory_order_relaxed);
+  if (most != 0 && container.live_tasks.load(std::memory_order_relaxed) >= most) {
+    return abi::Errno::kEAGAIN;
+  }
   // copy_process(), in its order.
   uint64_t f = a.flags;
   auto both = [f](uint64_t m) { return (f & m) == m; };
@@ -153,6 +157,7 @@ void Kernel::LinkTask(Task& t, ThreadGroup& g) {
   if (Task* creator = Task::Current()) t.InheritSeccomp(*creator);
   if (g.group_exiting || g.exec_task != nullptr) t.killed_.store(true);
   if (t.killed() || g.stop_signal != 0 || SignalOps::HasPending(g, t)) t.interrupt_.store(true);
+  g.container().live_tasks.fetch_add(1);
   live_tasks_.fetch_add(1);
 }
 
@@ -170,7 +175,8 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
   uint64_t f = a.flags;
   bool thread = (f & abi::kCLONE_THREAD) != 0;
   ThreadGroup& pg = t.group();
-  auto g = thread ? t.group_ : base::MakeRef<ThreadGroup>(*this);
+  auto g =
+      thread ? t.group_ : base::MakeRef<ThreadGroup>(*this, base::Ref<Container>(&pg.container()));
   auto child = base::Ref<Task>::Adopt(new Task(*this, g));
   Task& c = *child;
 
@@ -320,7 +326,7 @@ base::Result<int32_t> Kernel::Clone(Task& t, const CloneArgs& a) {
     }
     raw->Exit(abi::kSIGKILL);
     ExitTask(*raw);
-    TaskGone();
+    TaskGone(g->container());
     return abi::Errno::kEAGAIN;
   }
   if (!thread) CpuLimit::Watch(*g);

@@ -21,6 +21,7 @@ Kernel::Kernel(const KernelOptions& o)
   root_pid_ns_ = base::MakeRef<PidNamespace>(root_user_ns_);
   root_ipc_ns_ = base::MakeRef<IpcNamespace>(root_user_ns_);
   root_net_ns_ = base::MakeRef<NetNamespace>(root_user_ns_);
+  root_container_ = base::MakeRef<Container>(o.cpu_count, o.memory_bytes, o.max_tasks);
   root_uts_ns_->owner = root_user_ns_;
   base::MutexLock l(root_uts_ns_->mu);
   root_uts_ns_->nodename = o.hostname;
@@ -38,16 +39,16 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
     c->user_ns = root_user_ns_;
     creds = c;
   }
-  auto g = base::MakeRef<ThreadGroup>(*this);
+  auto g = base::MakeRef<ThreadGroup>(*this, p.container ? p.container : root_container_);
   auto task = base::Ref<Task>::Adopt(new Task(*this, g));
   Task& t = *task;
   t.creds_ = creds;
   t.fs_ = base::MakeRef<FsContext>(p.root, p.cwd, p.umask);
   t.mounts_ = p.mounts;
   t.fds_ = p.fds ? std::move(p.fds) : base::MakeRef<FdTable>();
-  t.pid_ns_ = root_pid_ns_;
-  t.uts_ns_ = root_uts_ns_;
-  t.ipc_ns_ = root_ipc_ns_;
+  t.pid_ns_ = p.pid_ns ? p.pid_ns : root_pid_ns_;
+  t.uts_ns_ = p.uts_ns ? p.uts_ns : root_uts_ns_;
+  t.ipc_ns_ = p.ipc_ns ? p.ipc_ns : root_ipc_ns_;
   t.net_ns_ = root_net_ns_;
   t.no_new_privs.store(p.no_new_privs);
   t.start_time = g->start_time = clock().BootTime();
@@ -95,7 +96,7 @@ base::Result<base::Ref<ThreadGroup>> Kernel::StartProcess(InitProcess p,
     }
     raw->Exit(abi::kSIGKILL);
     ExitTask(*raw);
-    TaskGone();
+    TaskGone(g->container());
     return abi::Errno::kEAGAIN;
   }
   CpuLimit::Watch(*g);
@@ -115,11 +116,13 @@ void Kernel::ThreadMain(void* arg) {
   TaskRunner(*t).Run();
   k.ExitTask(*t);
   Task::SetCurrent(nullptr);
+  const base::Ref<Container> container(&t->group().container());
   t->DecRef();
-  k.TaskGone();
+  k.TaskGone(*container);
 }
 
-void Kernel::TaskGone() {
+void Kernel::TaskGone(Container& container) {
+  container.live_tasks.fetch_sub(1);
   // The woken one may end the kernel: only the word's address is used behind the subtraction.
   if (live_tasks_.fetch_sub(1) == 1) host::FutexWake(&live_tasks_, INT32_MAX);
 }
@@ -142,11 +145,12 @@ void Kernel::KillAll() {
   }
 }
 
-uint64_t Kernel::MemoryInUse() {
+uint64_t Kernel::MemoryInUse(const Container& container) {
   std::vector<base::Ref<MemoryManager>> spaces;
   {
     base::MutexLock l(tree_mu);
     for (ThreadGroup* g : root_pid_ns_->Groups()) {
+      if (&g->container() != &container) continue;
       for (Task* t : g->tasks) {
         base::Ref<MemoryManager> mm = t->mm_ref();
         if (!mm) continue;

@@ -57,12 +57,19 @@ class Kernel {
   const base::Ref<UserNamespace>& root_user_ns() const { return root_user_ns_; }
   const base::Ref<IpcNamespace>& root_ipc_ns() const { return root_ipc_ns_; }
   const base::Ref<NetNamespace>& root_net_ns() const { return root_net_ns_; }
+  // The first container.
+  const base::Ref<Container>& root_container() const { return root_container_; }
 
   // --- boot ---
   struct InitProcess {
     ExecArgs exec;
     base::Ref<const Creds> creds;
     base::Ref<MountNamespace> mounts;
+    // Null: the first container, and what it has.
+    base::Ref<Container> container;
+    base::Ref<PidNamespace> pid_ns;
+    base::Ref<UtsNamespace> uts_ns;
+    base::Ref<IpcNamespace> ipc_ns;
     Path root, cwd;
     base::Ref<FdTable> fds;
     uint32_t umask = 022;
@@ -80,7 +87,8 @@ class Kernel {
     // StartProcess returns EINTR, and nothing but the sandbox's end is left. No lock is held.
     std::function<bool()> before_first;
   };
-  // Starts a process (pid 1 the first time; later ones, for exec, are adopted by it). on_exit gets
+  // Starts a process (pid 1 the first time in a pid namespace; later ones, for exec, are adopted by
+  // it). on_exit gets
   // the wait status. Errors of the program's loading come back here (ENOENT...).
   base::Result<base::Ref<ThreadGroup>> StartProcess(InitProcess p,
                                                     std::function<void(int32_t)> on_exit);
@@ -156,9 +164,10 @@ class Kernel {
   Loadavg loadavg();
   int64_t live_tasks() const { return live_tasks_.load(std::memory_order_relaxed); }
   int64_t boot_time_ns() const { return boot_time_; }  // CLOCK_REALTIME at boot
-  // Bytes of guest memory in use, over all address spaces (sysinfo, /proc/meminfo). Not cheap.
-  uint64_t MemoryInUse();
-  // Host facts shown to guests.
+  // Bytes of guest memory in use, over all address spaces of a container (sysinfo, /proc/meminfo).
+  // Not cheap.
+  uint64_t MemoryInUse(const Container& container);
+  // Of the first container.
   int cpu_count() const { return options_.cpu_count; }
 
   // Set by boot: maps a program (sentry/loader) into a fresh address space. Fills entry registers.
@@ -199,7 +208,7 @@ class Kernel {
   base::Ref<Session> NewSession(ThreadGroup& g);
   base::Result<void> StartThread(Task& t);
   static void ThreadMain(void* task);
-  void TaskGone();
+  void TaskGone(Container& container);
 
   // exit.cc
   void ExitTask(Task& t);
@@ -224,6 +233,7 @@ class Kernel {
   base::Ref<UtsNamespace> root_uts_ns_;
   base::Ref<IpcNamespace> root_ipc_ns_;
   base::Ref<NetNamespace> root_net_ns_;
+  base::Ref<Container> root_container_;
   int64_t boot_time_ = 0;
   std::atomic<uint32_t> live_tasks_{0};  // a futex word: woken at 0
   base::Mutex<base::LockClass::kLeaf> load_mu_;

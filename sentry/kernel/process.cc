@@ -45,7 +45,8 @@ void Limits::Set(int resource, const abi::Rlimit& limit) {
   limits_[resource] = limit;
 }
 
-ThreadGroup::ThreadGroup(Kernel& kernel) : kernel_(kernel) {}
+ThreadGroup::ThreadGroup(Kernel& kernel, base::Ref<Container> container)
+    : kernel_(kernel), container_(std::move(container)) {}
 ThreadGroup::~ThreadGroup() = default;
 
 namespace {

@@ -16,6 +16,7 @@
 #include "platform/base/mutex.h"
 #include "platform/base/ref.h"
 #include "sentry/auth/creds.h"
+#include "sentry/kernel/container.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/time/timer.h"
 #include "syscalls/abi/resource.h"
@@ -79,9 +80,10 @@ class Limits {
 
 class ThreadGroup : public base::RefCounted {
  public:
-  explicit ThreadGroup(Kernel& kernel);
+  ThreadGroup(Kernel& kernel, base::Ref<Container> container);
   ~ThreadGroup() override;
   Kernel& kernel() const { return kernel_; }
+  Container& container() const { return *container_; }
 
   // --- under Kernel::tree_mu ---
   Task* leader = nullptr;  // keeps the thread group's pid; may be a zombie while others run
@@ -150,6 +152,7 @@ class ThreadGroup : public base::RefCounted {
 
  private:
   Kernel& kernel_;
+  const base::Ref<Container> container_;
 };
 
 // Adds b's times and counters to a (maxrss: the maximum).

@@ -40,7 +40,7 @@ base::Ref<FsContext> FsContext::Clone() const {
 
 Task::Task(Kernel& kernel, base::Ref<ThreadGroup> group)
     : kernel_(kernel), group_(std::move(group)) {
-  int n = kernel.cpu_count();
+  const int n = group_->container().cpu_count.load(std::memory_order_relaxed);
   cpu_mask_.store(n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1, std::memory_order_relaxed);
 }
 

@@ -83,8 +83,9 @@ SyscallResult sys_sysinfo(Task& task, UserOut<abi::Sysinfo> info) {
   for (int i = 0; i < 3; i++) {
     s.loads[i] = static_cast<uint64_t>(std::lround(load.avg[i] * (1 << abi::kSI_LOAD_SHIFT)));
   }
-  s.totalram = k.options().memory_bytes;
-  uint64_t used = k.MemoryInUse();
+  const sentry::Container& container = task.group().container();
+  s.totalram = container.memory_bytes.load(std::memory_order_relaxed);
+  uint64_t used = k.MemoryInUse(container);
   s.freeram = s.totalram > used ? s.totalram - used : 0;
   s.procs = static_cast<uint16_t>(std::min(load.total, 65535));
   s.mem_unit = 1;

@@ -204,7 +204,7 @@ SyscallResult sys_sched_setaffinity(Task& task, int32_t pid, uint32_t len, UserA
   TRY(task.mm().CopyIn(&m, mask, std::min<size_t>(len, sizeof m)));
   base::Ref<Task> t = TRY(Find(task, pid));
   if (!SameOwner(task, *t) && !MayNice(task, *t)) return abi::Errno::kEPERM;
-  int n = task.kernel().cpu_count();
+  const int n = task.group().container().cpu_count.load(std::memory_order_relaxed);
   uint64_t possible = n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
   m &= possible;
   if (m == 0) return abi::Errno::kEINVAL;
@@ -213,7 +213,9 @@ SyscallResult sys_sched_setaffinity(Task& task, int32_t pid, uint32_t len, UserA
 }
 
 SyscallResult sys_sched_getaffinity(Task& task, int32_t pid, uint32_t len, UserAddr mask) {
-  if (static_cast<uint64_t>(len) * 8 < static_cast<uint64_t>(task.kernel().cpu_count()) ||
+  if (static_cast<uint64_t>(len) * 8 <
+          static_cast<uint64_t>(
+              task.group().container().cpu_count.load(std::memory_order_relaxed)) ||
       len % 8 != 0) {
     return abi::Errno::kEINVAL;
   }

@@ -14,7 +14,7 @@ import time
 from oci.runtime import make_root
 
 
-def docker_archive(path, name):
+def docker_archive(path, name, command=("/bin/sh",)):
     """An image of a small root as `docker save` packs one; every client loads it."""
     with tempfile.TemporaryDirectory() as d:
         make_root(d + "/root")
@@ -24,7 +24,7 @@ def docker_archive(path, name):
     layer = layer.getvalue()
     config = json.dumps({
         "architecture": "amd64", "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": list(command)},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
         "history": [{"created_by": "test"}]}).encode()
     manifest = json.dumps([{"Config": "config.json", "RepoTags": [name],
@@ -75,6 +75,13 @@ class Client:
                            timeout=timeout, env=env)
         return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
 
+    def from_outside(self, *command):
+        """Runs a command where the daemon's bridges are."""
+        p = subprocess.run(["nsenter", "-n", "-t", str(self.daemon.pid), *command],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=30)
+        return p.returncode, p.stdout.decode(errors="replace")
+
     def close(self):
         if self.daemon and self.daemon.poll() is None:
             os.kill(self.daemon.pid, signal.SIGTERM)
@@ -94,15 +101,18 @@ class Containerd(Client):
         self.socket = self.folder + "/c.sock"
         with open(self.folder + "/config.toml", "w") as f:
             f.write('version = 2\nroot = "%s/root"\nstate = "%s/state"\n'
-                    'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+                    % (self.folder, self.folder) + self.configuration() +
                     '[grpc]\naddress = "%s"\n'
                     '[plugins."io.containerd.internal.v1.opt"]\npath = "%s/opt"\n'
-                    % (self.folder, self.folder, self.socket, self.folder))
+                    % (self.socket, self.folder))
         self.spawn("containerd", "-c", self.folder + "/config.toml")
         self.wait_for(lambda: self.ctr("version")[0] == 0)
         docker_archive(self.image, "docker.io/library/small:1")
         status = self.ctr("image", "import", self.image)
         assert status[0] == 0, status
+
+    def configuration(self):
+        return 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
 
     def ctr(self, *words, **kw):
         return self.call(["ctr", "-a", self.socket, *words], **kw)

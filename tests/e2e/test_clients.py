@@ -101,6 +101,69 @@ def podman_script(c, seen):
     podman("rm", "-f", "one")
 
 
+WEB = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/data"]
+GET = ["/bin/busybox", "wget", "-qO-"]
+
+
+def until(f, want, timeout=15):
+    """What f says last: want, if it comes to that."""
+    end = time.monotonic() + timeout
+    while True:
+        got = f()
+        if got == want or time.monotonic() > end:
+            return got
+        time.sleep(0.2)
+
+
+def docker_network_script(c, seen):
+    def docker(*words, **kw):
+        status, out, err = c.docker(*words, **kw)
+        seen.append((words[0], status, out, err and err.split(":")[0]))
+
+    served = (0, "content\n")
+    seen.append(c.docker("network", "create", "together")[0])
+    seen.append(c.docker("run", "-d", "--name", "web", "--network", "together",
+                         "--network-alias", "also-web", "small:1", *WEB)[0])
+    for name in ("web", "also-web"):
+        seen.append(until(lambda n=name: c.docker(
+            "run", "--rm", "--network", "together", "small:1", *GET,
+            "http://%s:8080/file" % n)[:2], served))
+    docker("run", "--rm", "--network", "together", "small:1", *GET, "http://nobody:8080/file")
+    # Another container's network: its loopback too.
+    docker("run", "--rm", "--network", "container:web", "small:1", *GET,
+           "http://127.0.0.1:8080/file")
+    docker("run", "--rm", "--network", "none", "small:1", "/bin/true")
+    docker("exec", "web", *GET, "http://127.0.0.1:8080/file")
+    seen.append(c.docker("run", "-d", "--name", "published", "-p", "18081:8080", "small:1",
+                         *WEB)[0])
+    seen.append(until(lambda: c.from_outside("busybox", "wget", "-qO-",
+                                             "http://127.0.0.1:18081/file"), served))
+    docker("rm", "-f", "web", "published")
+    docker("network", "rm", "together")
+
+
+def podman_pod_script(c, seen):
+    def podman(*words, **kw):
+        status, out, err = c.podman(*words, **kw)
+        seen.append((words[:2], status, re.sub("[0-9a-f]{12,}", "ID", out), bool(err)))
+
+    podman("pod", "create", "--name", "pod", "--network", "none", "--infra-image", "small:1",
+           "--infra-command", "/bin/sleep 10000")
+    podman("run", "-d", "--pod", "pod", "--name", "web", "small:1", *WEB)
+    podman("run", "--rm", "--pod", "pod", "small:1", *GET, "http://127.0.0.1:8080/file")
+    podman("run", "-d", "--pod", "pod", "--name", "side", "small:1", "/bin/sleep", "1000")
+    podman("exec", "side", *GET, "http://127.0.0.1:8080/file")
+    podman("exec", "side", "/bin/cat", "/proc/1/comm")
+    podman("pod", "ps", "--format", "{{.Name}} {{.Status}} {{.NumberOfContainers}}")
+    podman("kill", "side")
+    podman("wait", "side")
+    podman("exec", "web", "/bin/true")
+    podman("restart", "-t", "0", "side")
+    podman("exec", "side", *GET, "http://127.0.0.1:8080/file")
+    podman("pod", "rm", "-f", "-t", "0", "pod")
+    podman("ps", "-aq")
+
+
 class Clients(moat.Case):
     maxDiff = 6000
 
@@ -123,6 +186,12 @@ class Clients(moat.Case):
 
     def test_docker(self):
         self.compare(Docker, docker_script)
+
+    def test_docker_networks(self):
+        self.compare(Docker, docker_network_script)
+
+    def test_podman_pods(self):
+        self.compare(Podman, podman_pod_script)
 
     def test_podman(self):
         self.compare(Podman, podman_script)

@@ -152,24 +152,16 @@ std::string CpuInfo(int cpus) {
   return out;
 }
 
-// What the guest's processes use now.
-uint64_t UsedMemory(Kernel& k) {
-  std::vector<base::Ref<MemoryManager>> mms;
-  {
-    base::MutexLock lock(k.tree_mu);
-    for (ThreadGroup* g : k.root_pid_ns()->Groups()) {
-      if (g->tasks.empty()) continue;
-      if (base::Ref<MemoryManager> mm = g->tasks.front()->mm_ref()) mms.push_back(std::move(mm));
-    }
-  }
-  uint64_t used = 0;
-  for (const auto& mm : mms) used += mm->usage().resident;
-  return used;
+// Whose share of the machine the reader sees.
+const Container& ReaderContainer(Kernel& k) {
+  const Task* t = Task::Current();
+  return t != nullptr ? t->group().container() : *k.root_container();
 }
 
 std::string MemInfo(Kernel& k) {
-  const uint64_t total = k.options().memory_bytes / 1024;
-  const uint64_t used = std::min(UsedMemory(k) / 1024, total);
+  const Container& container = ReaderContainer(k);
+  const uint64_t total = container.memory_bytes.load() / 1024;
+  const uint64_t used = std::min(k.MemoryInUse(container) / 1024, total);
   const uint64_t free = total - used;
   std::string out;
   auto row = [&](const char* name, uint64_t kb) { out += Format("%-15s %8lu kB\n", name, kb); };
@@ -212,7 +204,7 @@ std::string Stat(Kernel& k) {
       total++;
     }
   }
-  const int cpus = k.cpu_count();
+  const int cpus = ReaderContainer(k).cpu_count;
   const int64_t up = k.clock().BootTime();
   const int64_t tick = 10000000;
   const int64_t idle = std::max<int64_t>(up * cpus - user - system, 0);
@@ -269,13 +261,13 @@ void AddGlobalFiles(Kernel& kernel, SynthStaticDir& root) {
   auto add = [&](const char* name, std::string (*make)(Kernel&)) {
     root.AddFile(name, 0444, [k, make]() -> base::Result<std::string> { return make(*k); });
   };
-  add("cpuinfo", [](Kernel& k) { return CpuInfo(k.cpu_count()); });
+  add("cpuinfo", [](Kernel& k) { return CpuInfo(ReaderContainer(k).cpu_count); });
   add("meminfo", MemInfo);
   add("stat", Stat);
   add("uptime", [](Kernel& k) {
     int64_t up = k.clock().BootTime();
     return Format("%ld.%02ld %ld.%02ld\n", up / kNsPerSec, up % kNsPerSec / 10000000,
-                  up / kNsPerSec * k.cpu_count(), up % kNsPerSec / 10000000);
+                  up / kNsPerSec * ReaderContainer(k).cpu_count, up % kNsPerSec / 10000000);
   });
   add("loadavg", [](Kernel& k) {
     Kernel::Loadavg l = k.loadavg();

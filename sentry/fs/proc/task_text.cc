@@ -218,7 +218,7 @@ Text TaskStatus(Instance& i, Task& t, bool thread) {
       "Speculation_Store_Bypass:\tvulnerable\n"
       "SpeculationIndirectBranch:\tconditional enabled\n",
       t.no_new_privs.load(), t.seccomp_mode(), filter ? filter->count() : 0);
-  const int cpus = i.kernel.cpu_count();
+  const int cpus = t.group().container().cpu_count;
   out += Format(
       "Cpus_allowed:\t%lx\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n",
       t.affinity() != 0 ? t.affinity()

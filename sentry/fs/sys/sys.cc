@@ -28,7 +28,8 @@ void AddCpus(SynthStaticDir& cpu, int cpus) {
 
 }  // namespace
 
-base::Ref<Inode> NewSysFs(Kernel& kernel, AddNetDirectories add_net) {
+base::Ref<Inode> NewSysFs(Kernel& kernel, const Container& container, AddNetDirectories add_net) {
+  const int cpus = container.cpu_count;
   auto sb = base::MakeRef<SynthSuperblock>("sysfs", 0x62656572, true);
   auto root = base::MakeRef<SynthStaticDir>(sb, 0755, 1);
   for (const char* name : {"block", "bus", "firmware", "hypervisor", "module", "power"})
@@ -36,12 +37,12 @@ base::Ref<Inode> NewSysFs(Kernel& kernel, AddNetDirectories add_net) {
   root->AddDir("fs", 0755)->AddDir("cgroup", 0755);
   base::Ref<SynthStaticDir> devices = root->AddDir("devices", 0755);
   base::Ref<SynthStaticDir> system = devices->AddDir("system", 0755);
-  AddCpus(*system->AddDir("cpu", 0755), kernel.cpu_count());
+  AddCpus(*system->AddDir("cpu", 0755), cpus);
   base::Ref<SynthStaticDir> node = system->AddDir("node", 0755);
   for (const char* name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"})
     node->AddText(name, "0\n");
   base::Ref<SynthStaticDir> node0 = node->AddDir("node0", 0755);
-  node0->AddText("cpulist", CpuList(kernel.cpu_count()));
+  node0->AddText("cpulist", CpuList(cpus));
   node0->AddText("distance", "10\n");
   base::Ref<SynthStaticDir> dev = root->AddDir("dev", 0755);
   dev->AddDir("block", 0755);
