@@ -108,6 +108,15 @@ class Client(Case):
             self.ok(moat.do("python3", "-c", TRY, "tcp=203.0.113.9:1", "udp=203.0.113.9:1",
                             flags=["--egress=deny"] + moat.root_flags()), "EPERM\nEPERM\n")
 
+    def test_a_connected_peer_inside_is_answered(self):
+        script = ("import socket\n"
+                  "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))\n"
+                  "c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.settimeout(5)\n"
+                  "c.connect(s.getsockname()); c.send(b'a')\n"
+                  "data, peer = s.recvfrom(9); s.sendto(b're: ' + data, peer); print(c.recv(9))")
+        self.ok(moat.do("python3", "-c", script, flags=["--network=host"] + moat.root_flags()),
+                "b're: a'\n")
+
     def test_descriptors_run_out(self):
         script = r"""
 import collections, errno, socket, sys

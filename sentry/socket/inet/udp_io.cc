@@ -231,7 +231,8 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
     }
     return {};
   }
-  if (base::Ref<NetOutside> o = ReceiverOutside(t.to)) return SendOutside(std::move(o), t, p);
+  if (base::Ref<NetOutside> o = ReceiverOutside(t.to, t.from))
+    return SendOutside(std::move(o), t, p);
   if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   const auto hash = static_cast<uint32_t>(absl::HashOf(t.from.addr, t.from.port));
   base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash);
@@ -266,7 +267,8 @@ base::Result<void> UdpSocket::Echo(const Target& t, Packet p) {
   if (p.len < kIcmpHeader) return abi::Errno::kEINVAL;
   uint8_t* h = p.data.get();
   if (h[0] != (v4 ? kIcmpEcho : kIcmp6Echo) || h[1] != 0) return abi::Errno::kEINVAL;
-  if (base::Ref<NetOutside> o = ReceiverOutside(t.to)) return SendOutside(std::move(o), t, p);
+  if (base::Ref<NetOutside> o = ReceiverOutside(t.to, t.from))
+    return SendOutside(std::move(o), t, p);
   if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   h[0] = v4 ? kIcmpEchoReply : kIcmp6EchoReply;
   h[2] = h[3] = 0;

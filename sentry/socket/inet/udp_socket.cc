@@ -129,10 +129,10 @@ void UdpSocket::Disconnect() {
 }
 
 // Who gets what is sent to a place is looked for inside first.
-base::Ref<NetOutside> UdpSocket::ReceiverOutside(const Endpoint& to) {
+base::Ref<NetOutside> UdpSocket::ReceiverOutside(const Endpoint& to, const Endpoint& from) {
   if (!goes_outside()) return nullptr;
   base::Ref<NetOutside> o = stack_->OutsideFor(to);
-  if (!o || (to.addr.is_loopback() && ports().Find(to, {}, kLoopbackIndex, 0))) return nullptr;
+  if (!o || (to.addr.is_loopback() && ports().Find(to, from, kLoopbackIndex, 0))) return nullptr;
   return o;
 }
 
@@ -147,12 +147,14 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
   if (to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
   const bool group = to.addr.is_multicast() || to.addr.is_broadcast();
   TRY(AutoBind());
-  if (base::Ref<NetOutside> o = group ? nullptr : ReceiverOutside(to)) {
-    Endpoint local;
-    {
-      base::MutexLock lock(mu_);
-      local = bound_;  // a port that nobody asked for is the outside's to choose
-    }
+  Endpoint local, from;
+  {
+    base::MutexLock lock(mu_);
+    local = bound_;  // a port that nobody asked for is the outside's to choose
+    from = claim_.local;
+  }
+  if (from.addr.is_any()) from.addr = NetStack::SourceFor(to.addr);
+  if (base::Ref<NetOutside> o = group ? nullptr : ReceiverOutside(to, from)) {
     const Endpoint seen = TRY(MakeOutside(std::move(o))->Connect(task, OutsideRequest(local, to)));
     base::MutexLock lock(mu_);
     connected_ = true;

@@ -92,7 +92,8 @@ class UdpSocket : public InetSocket {
   }
   // IP_RECVERR.
   bool WantsErrors() const;
-  base::Ref<NetOutside> ReceiverOutside(const Endpoint& to);
+  // Null: somebody inside takes what from sends to to.
+  base::Ref<NetOutside> ReceiverOutside(const Endpoint& to, const Endpoint& from);
   base::Ref<UdpOutside> MakeOutside(base::Ref<NetOutside> o);
   bool is_ping() const {
     return protocol() == abi::kIPPROTO_ICMP || protocol() == abi::kIPPROTO_ICMPV6;
