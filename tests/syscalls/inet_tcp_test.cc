@@ -593,7 +593,9 @@ TEST(Tcp, ABadAddressLosesNothing) {
   ASSERT_OK(mprotect(m + kGood, kGood, PROT_NONE));
   // How much comes before the fault depends on how the stream is cut.
   const ssize_t n = read(p.b, m, 2 * kGood);
-  if (n < 0) EXPECT_EQ(errno, EFAULT);
+  if (n < 0) {
+    EXPECT_EQ(errno, EFAULT);
+  }
   std::string got(m, n < 0 ? 0 : static_cast<size_t>(n));
   std::string rest(kAll - got.size(), 0);
   EXPECT_RET(recv(p.b, &rest[0], rest.size(), MSG_WAITALL), static_cast<ssize_t>(rest.size()));

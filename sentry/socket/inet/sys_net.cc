@@ -53,7 +53,11 @@ constexpr Attribute kAttributes[] = {
     {"dev_id", [](const NetInterface&) { return Hex(0); }},
     {"dev_port", [](const NetInterface&) { return Line(0); }},
     {"dormant", [](const NetInterface&) { return Line(0); }},
-    {"flags", [](const NetInterface& i) { return Hex(i.flags & 0xffff); }},
+    // Without what dev_get_flags() adds for other interfaces.
+    {"flags",
+     [](const NetInterface& i) {
+       return Hex(i.flags & 0xffff & ~static_cast<uint32_t>(abi::kIFF_RUNNING));
+     }},
     {"ifalias", [](const NetInterface&) { return std::string(); }},
     {"ifindex", [](const NetInterface& i) { return Line(i.index); }},
     {"iflink", [](const NetInterface& i) { return Line(i.index); }},
