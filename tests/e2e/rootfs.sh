@@ -28,7 +28,7 @@ mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev
 : "${mirror:=http://deb.debian.org/debian}"
 
 # What the tests run, and what sandboxes are usually asked to run.
-want="python3 libpython3.11-testsuite perl sqlite3 git gcc libc6-dev make xz-utils bzip2 file less
+want="netbase python3 libpython3.11-testsuite perl sqlite3 git gcc libc6-dev make xz-utils bzip2 file less
   procps psmisc redis-server nodejs vim-tiny tmux stress-ng"
 
 new=$dir.new
