@@ -1,11 +1,14 @@
 // moat: global flags, then a subcommand.
 #include <unistd.h>
 
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
+#include "runsc-cli/oci/files.h"
 #include "runsc-cli/oci/report.h"
 
 #ifndef MOAT_VERSION
@@ -48,9 +51,21 @@ constexpr Command kCommands[] = {
      CmdDebug},
 };
 
+// Root of a user namespace is somebody else outside.
+bool IsRoot() {
+  if (geteuid() != 0) return false;
+  unsigned inside = 0, outside = 0, count = 0;
+  if (sscanf(ReadLine("/proc/self/uid_map").c_str(), "%u %u %u", &inside, &outside, &count) != 3)
+    return true;
+  if (inside == 0 && outside == 0 && count == UINT_MAX) return true;
+  // As runc: "root" is whoever is root of a whole container.
+  const char* user = getenv("USER");
+  return user != nullptr && strcmp(user, "root") == 0;
+}
+
 // As other runtimes have it: below the run-time directory of whoever calls.
 std::string DefaultRoot() {
-  const char* dir = geteuid() == 0 ? nullptr : getenv("XDG_RUNTIME_DIR");
+  const char* dir = IsRoot() ? nullptr : getenv("XDG_RUNTIME_DIR");
   if (dir != nullptr) return std::string(dir) + "/moat";
   return geteuid() == 0 ? "/run/moat" : "/tmp/moat-" + std::to_string(geteuid());
 }

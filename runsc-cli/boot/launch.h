@@ -47,9 +47,6 @@ base::Status Launch(const Spec& spec, const Settings& settings, LaunchOptions op
 base::UniqueFd DupHigh(int fd);
 // What a sandbox says is shown, but can't drive the terminal.
 std::string Printable(std::string text);
-// All but those.
-void CloseOthers(std::vector<int> keep);
-
 // Closes all descriptors but those (and those of them that are -1).
 void CloseOthers(std::vector<int> keep);
 

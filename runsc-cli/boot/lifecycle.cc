@@ -128,6 +128,19 @@ Status PlanCgroups(const Settings& settings, const Spec& spec, Cgroup* out) {
   if (settings.ignore_cgroups) return {};
   std::vector<std::string> only = ControllersOf(spec.resources);
   if (spec.cgroups_path.empty() && only.empty() && spec.resources.unified.empty()) return {};
+  if (settings.systemd_cgroup) {
+    if (!spec.cgroups_path.empty() &&
+        std::count(spec.cgroups_path.begin(), spec.cgroups_path.end(), ':') != 2) {
+      return Status::Error(
+          "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"" +
+          spec.cgroups_path + "\" instead");
+    }
+    struct stat st;
+    // sd_booted(3)
+    if (lstat("/run/systemd/system", &st) != 0 || !S_ISDIR(st.st_mode)) {
+      return Status::Error("systemd not running on this host, cannot use systemd cgroups manager");
+    }
+  }
   // A path is named so that others find everything there.
   if (!spec.cgroups_path.empty()) only.clear();
   auto planned = Cgroup::Plan(spec.cgroups_path, spec.id,

@@ -70,9 +70,9 @@ class Client:
                     raise AssertionError("the daemon does not come up:\n" + f.read()[-3000:])
             time.sleep(0.1)
 
-    def call(self, words, stdin=b"", timeout=120, env=None):
+    def call(self, words, stdin=b"", timeout=120, **kw):
         p = subprocess.run(words, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           timeout=timeout, env=env)
+                           timeout=timeout, **kw)
         return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
 
     def from_outside(self, *command):
@@ -162,3 +162,27 @@ class Podman(Client):
             ["podman", "--root", f + "/root", "--runroot", f + "/run", "--tmpdir", f + "/tmp",
              "--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime", self.runtime,
              *words], env=dict(os.environ, CONTAINERS_CONF=f + "/containers.conf"), **kw)
+
+
+class RootlessPodman(Podman):
+    """As a user without rights and without ranges of ids: its namespace knows one user only."""
+    needs = Podman.needs + ("setpriv",)
+    USER = 65534
+
+    def call(self, words, env=None, **kw):
+        home = self.folder + "/home"
+        if not os.path.exists(home):
+            for d in (home, self.folder + "/xdg"):
+                os.mkdir(d, 0o700)
+            subprocess.run(["chown", "-R", "%d:%d" % (self.USER, self.USER), self.folder],
+                           check=True)
+        env = dict(env or os.environ, HOME=home, XDG_RUNTIME_DIR=self.folder + "/xdg")
+        env.pop("USER", None)
+        words = [words[0], "--storage-driver=vfs", *words[1:]]
+        return super().call(["setpriv", "--reuid", str(self.USER), "--regid", str(self.USER),
+                             "--clear-groups", *words], env=env, cwd=self.folder, **kw)
+
+    def close(self):
+        # Ends the process that keeps the user's namespace.
+        self.podman("system", "migrate")
+        super().close()

@@ -7,7 +7,7 @@ import time
 import unittest
 
 import moat
-from clients import Containerd, Docker, Podman
+from clients import Containerd, Docker, Podman, RootlessPodman
 from oci import runtime
 
 
@@ -115,6 +115,23 @@ def until(f, want, timeout=15):
         time.sleep(0.2)
 
 
+def rootless_script(c, seen):
+    def podman(*words, **kw):
+        status, out, err = c.podman(*words, **kw)
+        seen.append((words[0], status, out if "-d" not in words else "", bool(err)))
+
+    net = "--network=none"
+    podman("run", "--rm", net, "small:1", "/bin/sh", "-c", "echo out; id -u; exit 3")
+    podman("run", "-d", "--name", "one", net, "small:1", "/bin/sleep", "1000")
+    podman("exec", "one", "/bin/sh", "-c", "echo kept >/written; echo in; exit 4")
+    podman("exec", "one", "/bin/cat", "/written")
+    podman("kill", "one")
+    podman("wait", "one")
+    podman("start", "one")
+    podman("exec", "one", "/bin/cat", "/written")
+    podman("rm", "-f", "-t", "0", "one")
+
+
 def docker_network_script(c, seen):
     def docker(*words, **kw):
         status, out, err = c.docker(*words, **kw)
@@ -192,6 +209,9 @@ class Clients(moat.Case):
 
     def test_podman_pods(self):
         self.compare(Podman, podman_pod_script)
+
+    def test_rootless_podman(self):
+        self.compare(RootlessPodman, rootless_script)
 
     def test_podman(self):
         self.compare(Podman, podman_script)

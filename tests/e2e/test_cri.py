@@ -39,7 +39,7 @@ def pod_script(c, seen):
         seen.append(c.execute(web, "/bin/sleep", "100", timeout=1))
     except Exception as e:  # grpc's own class
         seen.append(e.code().name)
-    seen.append(c.log("side"))
+    seen.append(sorted(c.log("side")))  # two pipes
     # One container ends and comes back; the others live on.
     c.ask("StopContainer", {1: side, 2: 0})
     seen += [c.state(side), c.state(web)]

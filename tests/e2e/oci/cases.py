@@ -294,6 +294,17 @@ def cgroups_path(r):
 
 
 @case
+def systemd_groups(r):
+    seen = []
+    for path in ("/no/slice", "system.slice:oci-conform:%s" % r.name):
+        d, cid = r.bundle(change=lambda c, d, p=path: c["linux"].update(cgroupsPath=p))
+        seen.append(r.call("create", "--bundle", d, cid, globals_=["--systemd-cgroup"])[0])
+        if seen[-1] != 0:
+            seen.append(r.error().replace("runc create failed: ", ""))
+    return seen
+
+
+@case
 def statistics(r):
     cid, _ = r.started()
     s = json.loads(r.ok("events", "--stats", cid))
@@ -659,3 +670,87 @@ def run_detached(r):
     with open(d + "/pid") as f:
         kill_quietly(int(f.read()))
     return seen
+
+
+# --- several containers ---
+
+def beside(other, *types):
+    """A container in those namespaces of another one's process."""
+    names = {"network": "net"}
+
+    def change(c, d):
+        for n in c["linux"]["namespaces"]:
+            if n["type"] in types:
+                n["path"] = "/proc/%d/ns/%s" % (other, names.get(n["type"], n["type"]))
+        if "uts" in types:
+            del c["hostname"]
+    return change
+
+
+@case
+def network_of_another_container(r):
+    _, first = r.started(["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/data"])
+    cid, pid = r.started(change=beside(first, "network", "ipc", "uts"))
+    seen = [r.call("exec", cid, "/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/file"),
+            r.ok("exec", cid, "/bin/hostname"), r.ok("exec", cid, "/bin/cat", "/proc/1/comm"),
+            r.ok("exec", cid, "/bin/sh", "-c", "echo mine >/data/file; cat /data/file"),
+            r.call("exec", cid, "/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/file")[1],
+            os.path.samefile("/proc/%d/ns/net" % pid, "/proc/%d/ns/net" % first)]
+    proxy = exec_proxy(r, cid, "/bin/sleep", "1000")
+    r.ok("kill", cid, "9")
+    return seen + [r.reap(proxy), r.reap(pid), r.status(cid), r.call("kill", cid, "9")[0],
+                   r.call("delete", cid)[0]]
+
+
+@case
+def processes_of_another_container(r):
+    one, first = r.started(["/bin/sleep", "2001"])
+    cid, pid = r.started(["/bin/sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.05; done"],
+                         beside(first, "pid"))
+    time.sleep(0.5)
+    seen = [r.ok("exec", cid, "/bin/cat", "/proc/1/cmdline"), len(json.loads(
+        r.ok("ps", "--format", "json", one)))]
+    os.kill(pid, signal.SIGTERM)
+    seen += [r.reap(pid), r.status(cid), r.status(one), r.call("delete", cid)[0]]
+    # A second life beside the same one.
+    cid, pid = r.started(["/bin/sleep", "2002"], beside(first, "pid"))
+    seen.append("2002" in r.ok("exec", one, "/bin/ps"))
+    return seen + [r.call("delete", "--force", cid)[0], r.reap(pid), r.status(one)]
+
+
+@case
+def containers_of_a_sandbox_that_ended(r):
+    one, first = r.started()
+    r.ok("kill", one, "9")
+    r.reap(first)
+    d, cid = r.bundle(change=beside(first, "network"))
+    return [r.detached("create", "--bundle", d, cid) != 0, r.call("state", cid)[0]]
+
+
+@case
+def terminal_of_a_joined_container(r):
+    _, first = r.started()
+
+    def change(c, d):
+        beside(first, "network", "ipc")(c, d)
+        terminal_change(c, d)
+    d, cid = r.bundle(["/bin/sh"], change)
+    con = Console(r)
+    try:
+        seen = [r.detached("create", "--bundle", d, "--pid-file", d + "/pid", "--console-socket",
+                           con.path, cid)]
+        con.receive()
+        r.ok("start", cid)
+        os.write(con.master, b"stty size; tty; echo d\"one\"\n")
+        text = con.read_until("done\r\n")
+        seen += ["33 101" in text, "/dev/pts/0" in text or "/dev/console" in text]
+        con.resize(44, 55)
+        time.sleep(0.3)
+        os.write(con.master, b"stty size; echo d\"one again\"\n")
+        seen.append("44 55" in con.read_until("done again\r\n"))
+        os.write(con.master, b"exit 5\n")
+        with open(d + "/pid") as f:
+            seen.append(r.reap(int(f.read())))
+        return seen
+    finally:
+        con.close()
