@@ -20,7 +20,6 @@ NETWORK_MODULES = """
 # Cases whose outcome is known to differ from the native one.
 KNOWN = {
     "test_fcntl": "test_fcntl_64_bit",    # F_NOTIFY: as Linux without CONFIG_DNOTIFY
-    "test_socket": "UDPLITE",             # there is no UDP-Lite
     "test_shutil": "test_disk_usage",     # wants used blocks: an overlay above tmpfs has none
 }
 
