@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,17 +17,28 @@
 namespace sentry {
 namespace {
 
+// Whether a thread of this process sleeps.
+bool Sleeps(long tid) {
+  std::ifstream f("/proc/self/task/" + std::to_string(tid) + "/stat");
+  std::string line;
+  std::getline(f, line);
+  const size_t end = line.rfind(')');
+  return end != std::string::npos && end + 2 < line.size() && line[end + 2] == 'S';
+}
+
 // A thread that parks once, and is asleep when the constructor is through.
 struct Sleeper {
   Parker parker;
   std::atomic<bool> awake{false};
+  std::atomic<long> tid{0};
   int before = platform::active.load();
   std::thread thread{[this] {
+    tid = host::Gettid();
     EXPECT_TRUE(parker.Park());
     awake = true;
   }};
   Sleeper() {
-    while (platform::active.load() == before) std::this_thread::yield();
+    while (platform::active.load() == before || !Sleeps(tid)) std::this_thread::yield();
   }
   ~Sleeper() { thread.join(); }
   // A thread that was not woken has no way to show it but time.
