@@ -169,6 +169,13 @@ class RootlessPodman(Podman):
     needs = Podman.needs + ("setpriv",)
     USER = 65534
 
+    def __init__(self, runtime_command):
+        # The runtime's own folder may be closed to that user.
+        self.copies = tempfile.mkdtemp(prefix="oci-runtime-")
+        os.chmod(self.copies, 0o755)
+        copy = shutil.copy(shutil.which(runtime_command[0]), self.copies)
+        super().__init__([copy, *runtime_command[1:]])
+
     def call(self, words, env=None, **kw):
         home = self.folder + "/home"
         if not os.path.exists(home):
@@ -186,3 +193,4 @@ class RootlessPodman(Podman):
         # Ends the process that keeps the user's namespace.
         self.podman("system", "migrate")
         super().close()
+        shutil.rmtree(self.copies, ignore_errors=True)

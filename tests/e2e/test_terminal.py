@@ -102,8 +102,8 @@ class OnATerminal(Case):
 
     def test_tmux_inside(self):
         with self.bash() as t:
-            t.line("command -v tmux; echo looked")
-            if "/tmux" not in t.wait("looked"):
+            t.line("command -v tmux; echo looked-$((1+1))")
+            if "/tmux" not in t.wait("looked-2"):
                 self.skipTest("no tmux there")
             t.line("env -u TMUX LC_ALL=C.UTF-8 tmux -f /dev/null new-session 'PS1=in: /bin/sh'")
             t.wait("in:")
