@@ -11,6 +11,8 @@ import tarfile
 import tempfile
 import time
 
+import moat
+from oci import runtime
 from oci.runtime import make_root
 
 
@@ -194,3 +196,19 @@ class RootlessPodman(Podman):
         self.podman("system", "migrate")
         super().close()
         shutil.rmtree(self.copies, ignore_errors=True)
+
+
+def compare(case, client, script, missing=()):
+    """What script sees with runc and with Moat must be the same; `missing`: what it lacks beside programs."""
+    missing = [*missing, *(n for n in client.needs + ("runc", "unshare") if not shutil.which(n))]
+    if missing or not runtime.available():
+        case.skipTest("needs root, busybox-static and %s" % " ".join(missing))
+    results = []
+    for command in (["runc"], moat.MOAT):
+        c, seen = client(command), []
+        try:
+            script(c, seen)
+        finally:
+            c.close()
+        results.append(seen)
+    case.assertEqual(results[1], results[0])

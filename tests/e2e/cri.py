@@ -68,7 +68,7 @@ def decode(data):
 
 
 class Cri(Containerd):
-    needs = Containerd.needs + ("iptables",)
+    needs = Containerd.needs + ("iptables", "nsenter")
 
     def __init__(self, runtime_command):
         import grpc

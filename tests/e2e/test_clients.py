@@ -2,13 +2,11 @@
 the same."""
 import os
 import re
-import shutil
 import time
 import unittest
 
 import moat
-from clients import Containerd, Docker, Podman, RootlessPodman
-from oci import runtime
+from clients import Containerd, Docker, Podman, RootlessPodman, compare
 
 
 def containerd_script(c, seen):
@@ -183,37 +181,23 @@ def podman_pod_script(c, seen):
 class Clients(moat.Case):
     maxDiff = 6000
 
-    def compare(self, client, script):
-        missing = [n for n in client.needs + ("runc", "unshare") if not shutil.which(n)]
-        if missing or not runtime.available():
-            self.skipTest("needs root, busybox-static and %s" % " ".join(missing))
-        results = []
-        for command in (["runc"], moat.MOAT):
-            c, seen = client(command), []
-            try:
-                script(c, seen)
-            finally:
-                c.close()
-            results.append(seen)
-        self.assertEqual(results[1], results[0])
-
     def test_containerd(self):
-        self.compare(Containerd, containerd_script)
+        compare(self, Containerd, containerd_script)
 
     def test_docker(self):
-        self.compare(Docker, docker_script)
+        compare(self, Docker, docker_script)
 
     def test_docker_networks(self):
-        self.compare(Docker, docker_network_script)
+        compare(self, Docker, docker_network_script)
 
     def test_podman_pods(self):
-        self.compare(Podman, podman_pod_script)
+        compare(self, Podman, podman_pod_script)
 
     def test_rootless_podman(self):
-        self.compare(RootlessPodman, rootless_script)
+        compare(self, RootlessPodman, rootless_script)
 
     def test_podman(self):
-        self.compare(Podman, podman_script)
+        compare(self, Podman, podman_script)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@ Moat."""
 import importlib.util
 import os
 import re
-import shutil
 import time
 import unittest
 
 import moat
+from clients import compare
 from cri import CNI, GATEWAY, Cri
-from oci import runtime
 
 SLEEP = ["/bin/sh", "-c", "echo up; echo to the error stream >&2; sleep 1000"]
 WEB = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/data"]
@@ -90,22 +89,12 @@ class Pods(moat.Case):
     maxDiff = 6000
 
     def compare(self, script):
-        missing = [n for n in Cri.needs + ("runc", "unshare", "nsenter") if not shutil.which(n)]
+        missing = []
         if importlib.util.find_spec("grpc") is None:
             missing.append("python3-grpcio")
         if not os.path.exists(CNI + "/portmap"):
             missing.append("containernetworking-plugins")
-        if missing or not runtime.available():
-            self.skipTest("needs root, busybox-static and %s" % " ".join(missing))
-        results = []
-        for command in (["runc"], moat.MOAT):
-            c, seen = Cri(command), []
-            try:
-                script(c, seen)
-            finally:
-                c.close()
-            results.append(seen)
-        self.assertEqual(results[1], results[0])
+        compare(self, Cri, script, missing)
 
     def test_pod(self):
         self.compare(pod_script)
