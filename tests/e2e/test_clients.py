@@ -137,12 +137,18 @@ def docker_network_script(c, seen):
 
     served = (0, "content\n")
     seen.append(c.docker("network", "create", "together")[0])
-    seen.append(c.docker("run", "-d", "--name", "web", "--network", "together", "small:1",
-                         *WEB)[0])
+    seen.append(c.docker("run", "-d", "--name", "web", "--network", "together",
+                         "--network-alias", "also", "small:1", *WEB)[0])
     address = c.docker("inspect", "-f", "{{.NetworkSettings.Networks.together.IPAddress}}",
                        "web")[1].strip()
     seen.append(until(lambda: c.docker("run", "--rm", "--network", "together", "small:1", *GET,
                                        "http://%s:8080/file" % address)[:2], served))
+    # By name: docker's resolver is on the loopback of the container's own network. The answers to
+    # the two questions of nslookup come in any order.
+    for name in ("web", "also", "nobody"):
+        status, out, _ = c.docker("exec", "web", "/bin/busybox", "nslookup", name)
+        seen.append((status, sorted(out.splitlines())))
+        docker("run", "--rm", "--network", "together", "small:1", *GET, "http://%s:8080/file" % name)
     # Another container's network: its loopback too.
     docker("run", "--rm", "--network", "container:web", "small:1", *GET,
            "http://127.0.0.1:8080/file")

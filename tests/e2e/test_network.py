@@ -32,7 +32,8 @@ def attempt(what):
     if kind == "dns": return lookup(where)
     if kind == "dnstcp": return lookup(where, True)
     host, _, port = where.rpartition(":")
-    if kind == "name": host = socket.gethostbyname(host)
+    # A resolver that asks both questions at once (A and AAAA) looks how long each answer is.
+    if kind == "name": host = socket.getaddrinfo(host, None)[0][4][0]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
     s.settimeout(5)

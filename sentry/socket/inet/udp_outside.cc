@@ -164,6 +164,13 @@ uint32_t UdpOutside::Poll() {
   return error_ != 0 ? m | abi::kEPOLLERR : m;
 }
 
+uint32_t UdpOutside::ReadableBytes() {
+  for (const base::Ref<HostEnd>& host : Hosts()) {
+    if (const uint32_t n = host->ReadableBytes(); n != 0) return n;
+  }
+  return 0;
+}
+
 void UdpOutside::Arm() {
   for (const base::Ref<HostEnd>& host : Hosts()) host->Arm();
 }

@@ -29,6 +29,8 @@ class UdpOutside : public base::RefCounted {
   void set_hears_refusals(bool on) { hears_refusals_.store(on, std::memory_order_relaxed); }
   void SetOption(const NetOutside::Option& o);
   uint32_t Poll();
+  // The length of the message that Receive would give.
+  uint32_t ReadableBytes();
   void Arm();
   int32_t TakeError();
 

@@ -232,8 +232,13 @@ uint32_t UdpSocket::Poll() {
 
 // udp_ioctl(): the first datagram's length.
 base::Result<uint32_t> UdpSocket::QueuedBytes(bool receive) {
-  base::MutexLock lock(mu_);
-  return receive && !packets_.empty() ? packets_.front().len : 0;
+  if (!receive) return 0u;
+  {
+    base::MutexLock lock(mu_);
+    if (!packets_.empty()) return packets_.front().len;
+  }
+  base::Ref<UdpOutside> out = outside();
+  return out ? out->ReadableBytes() : 0u;
 }
 
 base::Result<void> UdpSocket::SetFamilyOption(Task& task, int32_t level, int32_t name,
