@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runsc-cli/boot/engines.h"
 #include "runsc-cli/cmd/commands.h"
 #include "runsc-cli/cmd/flags.h"
 #include "runsc-cli/oci/files.h"
@@ -87,7 +88,7 @@ int Main(int argc, char** argv) {
   bool version = false;
   std::string log, log_format = "text";
   flags.Bool("no-patch", &s.no_patch, "leave the programs' system call instructions as they are");
-  flags.String("platform", &s.platform, "systrap|ptrace",
+  flags.String("platform", &s.platform, kEngineNames,
                "the engine that intercepts system calls (default systrap)");
   flags.String("overlay", &s.overlay, "memory|none",
                "where writes to the root go: memory, or the root itself (default of create)");
@@ -119,9 +120,8 @@ int Main(int argc, char** argv) {
     Help(flags);
     return 0;
   }
-  if (s.platform != "systrap" && s.platform != "ptrace") {
-    return Fail("unknown platform \"" + s.platform + "\": systrap and ptrace exist", kExitFailure);
-  }
+  if (base::Status known = CheckEngineName(s.platform); !known.ok())
+    return Fail(known.text(), kExitFailure);
   if (!s.overlay.empty() && s.overlay != "memory" && s.overlay != "none") {
     return Fail("--overlay is memory or none, not \"" + s.overlay + "\"", kExitFailure);
   }

@@ -79,7 +79,8 @@ std::string DescribeHostCalls() {
   } kinds[] = {{"sentry", kSentry},
                {"gofer", kGofer},
                {"net gofer", kNetGofer},
-               {"added by the ptrace engine", kPtrace}};
+               {"added by the ptrace engine", kPtrace},
+               {"added by the kvm engine", kKvm}};
   for (auto& k : kinds) {
     snprintf(line, sizeof line, "%s: %d host calls\n", k.name, AllowedCalls(k.roles));
     out += line;

@@ -15,6 +15,7 @@ enum Role : uint32_t {
   kPtrace = 4,  // with kSentry: what the ptrace engine needs
   kSetup = 8,   // in no filter
   kNetGofer = 16,
+  kKvm = 32,  // with kSentry: what the kvm engine needs
 };
 
 enum class Violation {

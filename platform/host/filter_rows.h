@@ -3,6 +3,7 @@
 #pragma once
 
 #include <errno.h>
+#include <linux/kvm.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 
@@ -61,6 +62,6 @@ constexpr Row kRows[] = {
 };
 
 // The role sets that processes have: one filter each.
-constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kGofer, kNetGofer};
+constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kSentry | kKvm, kGofer, kNetGofer};
 
 }  // namespace host

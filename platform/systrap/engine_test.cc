@@ -16,6 +16,8 @@
 
 #include "platform/api/platform.h"
 #include "platform/host/host.h"
+#include "platform/host/safe_copy.h"
+#include "platform/kvm/kvm.h"
 #include "platform/ptrace/ptrace.h"
 #include "platform/stub/layout.h"
 #include "platform/systrap/snippet.h"
@@ -753,9 +755,23 @@ TEST_P(EngineTest, SpeedOfASystemCall) {
   printf("%s: %d ns per call\n", platform_->name(), static_cast<int>(ns));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EngineTest,
-                         testing::Values(std::make_pair("systrap", &systrap::Create),
-                                         std::make_pair("ptrace", &ptrace::Create)),
+base::StatusOr<std::unique_ptr<Platform>> CreateKvm(const Options& options) {
+  static bool once = (host::InstallFaultHandler(), true);
+  (void)once;
+  auto device = kvm::OpenDevice();
+  if (!device.ok()) return device.status();
+  return kvm::Create(options, std::move(device).value());
+}
+
+// Those that this host can run: tests/kvm runs the third in a machine that can.
+std::vector<std::pair<const char*, Factory>> Engines() {
+  std::vector<std::pair<const char*, Factory>> engines = {{"systrap", &systrap::Create},
+                                                          {"ptrace", &ptrace::Create}};
+  if (kvm::OpenDevice().ok()) engines.emplace_back("kvm", &CreateKvm);
+  return engines;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EngineTest, testing::ValuesIn(Engines()),
                          [](const auto& info) { return std::string(info.param.first); });
 
 }  // namespace

@@ -46,7 +46,7 @@ class Launcher {
 
  private:
   Status OpenSandboxLog();
-  Status StartSentry(UniqueFd control, UniqueFd gofer, UniqueFd network);
+  Status StartSentry(Engine engine, UniqueFd control, UniqueFd gofer, UniqueFd network);
   Status StartNetwork(NetworkPlan plan, UniqueFd socket);
 
   const Spec& spec_;
@@ -69,10 +69,11 @@ Status Launcher::StartNetwork(NetworkPlan plan, UniqueFd socket) {
   return {};
 }
 
-Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer, UniqueFd network) {
+Status Launcher::StartSentry(Engine engine, UniqueFd control, UniqueFd gofer, UniqueFd network) {
   SentryArgs a;
   a.spec = &spec_;
   a.settings = &settings_;
+  a.engine = std::move(engine);
   a.control = std::move(control);
   a.listen = std::move(o_.listen);
   a.gofer = std::move(gofer);
@@ -99,7 +100,7 @@ Status Launcher::StartSentry(UniqueFd control, UniqueFd gofer, UniqueFd network)
                              a.gofer.get(),   error_.get(),
                              a.resized.get(), a.streams.console_in.get(),
                              a.log.get(),     a.streams.console_out.get(),
-                             a.network.get()};
+                             a.network.get(), a.engine.device.get()};
     for (const UniqueFd& fd : a.streams.stdio) keep.push_back(fd.get());
     for (const UniqueFd& fd : a.streams.extra) keep.push_back(fd.get());
     KeepOnly(std::move(keep), log_.get());
@@ -138,13 +139,15 @@ Status Launcher::Run() {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
+  auto engine = ChooseEngine(settings_.platform);
+  if (!engine.ok()) return engine.status();
   RETURN_IF_ERROR(gofer_.Plan(spec_, settings_));
   NetworkPlan plan;
   RETURN_IF_ERROR(PlanNetwork(spec_, settings_.network, &plan));
   UniqueFd network_near, network_far;
   if (plan.outside) RETURN_IF_ERROR(SocketPair(&network_near, &network_far));
-  RETURN_IF_ERROR(
-      StartSentry(std::move(control_far), std::move(gofer_near), std::move(network_near)));
+  RETURN_IF_ERROR(StartSentry(std::move(engine).value(), std::move(control_far),
+                              std::move(gofer_near), std::move(network_near)));
   if (plan.outside) RETURN_IF_ERROR(StartNetwork(std::move(plan), std::move(network_far)));
   if (o_.made) RETURN_IF_ERROR(o_.made(out_.sentry));
   auto pid = gofer_.Start({.socket = gofer_far.get(),

@@ -8,9 +8,7 @@
 #include "platform/host/host.h"
 #include "platform/host/jail.h"
 #include "platform/host/safe_copy.h"
-#include "platform/ptrace/ptrace.h"
 #include "platform/stub/zygote.h"
-#include "platform/systrap/systrap.h"
 #include "runsc-cli/boot/control_server.h"
 #include "runsc-cli/boot/mounts.h"
 #include "sentry/kernel/kernel.h"
@@ -26,27 +24,14 @@ namespace {
 
 using base::Status;
 
-struct EngineRow {
-  const char* name;
-  base::StatusOr<std::unique_ptr<platform::Platform>> (*create)(const platform::Options&);
-  uint32_t roles;
-};
-constexpr EngineRow kEngines[] = {
-    {"systrap", platform::systrap::Create, host::kSentry},
-    {"ptrace", platform::ptrace::Create, host::kSentry | host::kPtrace},
-};
-
 int log_fd = -1;
 
 void WriteTrace(std::string_view line) { host::Write(log_fd, line.data(), line.size()); }
 
 // Until there is nothing left to prepare, the sandbox's rights shrink; what is left then is what
 // untrusted code may attack.
-base::StatusOr<std::unique_ptr<platform::Platform>> Confine(const SentryArgs& args) {
-  const EngineRow* engine = nullptr;
-  for (const EngineRow& e : kEngines) {
-    if (args.settings->platform == e.name) engine = &e;
-  }
+base::StatusOr<std::unique_ptr<platform::Platform>> Confine(SentryArgs& args) {
+  const uint32_t roles = EngineRoles(args.engine);
   // While /proc is in sight: the guests' clocks run without a system call.
   platform::stub::LocateVdso();
   RETURN_IF_ERROR(host::LimitThreads(args.host_threads));
@@ -54,11 +39,11 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Confine(const SentryArgs& ar
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());
   host::InstallFaultHandler();
-  auto platform = engine->create({.patch = !args.settings->no_patch});
+  auto platform = MakeEngine(std::move(args.engine), {.patch = !args.settings->no_patch});
   if (!platform.ok()) return platform.status();
   RETURN_IF_ERROR(host::DropRights({.outlive = args.outlive}));
   RETURN_IF_ERROR(host::InstallFilter(
-      engine->roles, args.settings->debug ? host::Violation::kReport : host::Violation::kKill));
+      roles, args.settings->debug ? host::Violation::kReport : host::Violation::kKill));
   return platform;
 }
 

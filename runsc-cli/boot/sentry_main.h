@@ -5,6 +5,7 @@
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
+#include "runsc-cli/boot/engines.h"
 #include "runsc-cli/boot/gofer_launch.h"
 #include "runsc-cli/boot/share.h"
 #include "runsc-cli/boot/streams.h"
@@ -15,6 +16,7 @@ namespace runsc {
 struct SentryArgs {
   const Spec* spec;
   const Settings* settings;
+  Engine engine;
   base::UniqueFd control;  // to the command that made the sandbox
   base::UniqueFd listen;   // where other commands come in; may be invalid
   base::UniqueFd gofer;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "runsc-cli/boot/engines.h"
 #include "runsc-cli/boot/launch.h"
 #include "runsc-cli/boot/relay.h"
 #include "runsc-cli/cmd/commands.h"
@@ -90,7 +91,7 @@ int CmdDo(const Settings& global, const Words& words) {
              "let the host's port lead to the sandbox's");
   flags.Alias("p", "publish");
   flags.String("overlay", &settings.overlay, "memory|none", "where writes to the root go");
-  flags.String("platform", &settings.platform, "systrap|ptrace", "the engine");
+  flags.String("platform", &settings.platform, kEngineNames, "the engine");
   flags.Bool("no-patch", &settings.no_patch,
              "leave the program's system call instructions as they are");
   flags.Bool("strace", &settings.strace, "print every system call");
@@ -107,10 +108,8 @@ int CmdDo(const Settings& global, const Words& words) {
   if (!settings.overlay.empty() && settings.overlay != "memory" && settings.overlay != "none") {
     return Fail("--overlay is memory or none, not \"" + settings.overlay + "\"", kExitFailure);
   }
-  if (settings.platform != "systrap" && settings.platform != "ptrace") {
-    return Fail("unknown platform \"" + settings.platform + "\": systrap and ptrace exist",
-                kExitFailure);
-  }
+  if (base::Status known = CheckEngineName(settings.platform); !known.ok())
+    return Fail(known.text(), kExitFailure);
   spec.process.args.assign(words.begin() + i, words.end());
   char full[PATH_MAX];
   if (realpath(root.c_str(), full) == nullptr)

@@ -1,0 +1,128 @@
+// All of ring 0. It has no stack of its own but for exceptions, calls nothing, reads and writes
+// nothing but the vCPU's own pages (relative to its own address: each vCPU has the page at its own
+// place), and keeps interrupts off. HLT is the exit to the sentry, which goes on behind it.
+#include "platform/kvm/entry.h"
+
+#include "platform/kvm/layout.h"
+
+// A field of VcpuArea.
+#define AREA(offset) "kvm_entry_begin+0x2000+" #offset "(%rip)"
+
+// clang-format off
+__asm__(
+    ".pushsection .rodata\n"
+    ".balign 4096\n"
+    "kvm_entry_begin:\n"
+    // SYSCALL: rcx is the return address, r11 the flags.
+    "  mov %rsp, " AREA(152) "\n"
+    "  mov %rcx, " AREA(128) "\n"
+    "  mov %r11, " AREA(144) "\n"
+    "  mov %rcx, " AREA(88) "\n"
+    "  mov %r11, " AREA(48) "\n"
+    "  mov %rax, " AREA(120) "\n"
+    "  movq $256, " AREA(216) "\n"
+    "kvm_save:\n"
+    "  mov %r15, " AREA(0) "\n"
+    "  mov %r14, " AREA(8) "\n"
+    "  mov %r13, " AREA(16) "\n"
+    "  mov %r12, " AREA(24) "\n"
+    "  mov %rbp, " AREA(32) "\n"
+    "  mov %rbx, " AREA(40) "\n"
+    "  mov %r10, " AREA(56) "\n"
+    "  mov %r9, " AREA(64) "\n"
+    "  mov %r8, " AREA(72) "\n"
+    "  mov %rdx, " AREA(96) "\n"
+    "  mov %rsi, " AREA(104) "\n"
+    "  mov %rdi, " AREA(112) "\n"
+    "  rdfsbase %rax\n"
+    "  mov %rax, " AREA(168) "\n"
+    "  rdgsbase %rax\n"
+    "  mov %rax, " AREA(176) "\n"
+    "  hlt\n"
+    "  jmp kvm_resume\n"
+
+    ".org kvm_entry_begin + 0x100\n"
+    "kvm_resume:\n"
+    "  mov " AREA(248) ", %rax\n"
+    "  test $1, %al\n"
+    "  jz 1f\n"
+    "  mov " AREA(240) ", %rcx\n"
+    "  mov %rcx, %cr3\n"
+    "1: test $4, %al\n"
+    "  jz 2f\n"
+    "  mov " AREA(168) ", %rcx\n"
+    "  wrfsbase %rcx\n"
+    "  mov " AREA(176) ", %rcx\n"
+    "  wrgsbase %rcx\n"
+    "2: movq $0, " AREA(248) "\n"
+    "  mov " AREA(0) ", %r15\n"
+    "  mov " AREA(8) ", %r14\n"
+    "  mov " AREA(16) ", %r13\n"
+    "  mov " AREA(24) ", %r12\n"
+    "  mov " AREA(32) ", %rbp\n"
+    "  mov " AREA(40) ", %rbx\n"
+    "  mov " AREA(56) ", %r10\n"
+    "  mov " AREA(64) ", %r9\n"
+    "  mov " AREA(72) ", %r8\n"
+    "  mov " AREA(96) ", %rdx\n"
+    "  mov " AREA(104) ", %rsi\n"
+    "  mov " AREA(112) ", %rdi\n"
+    "  test $2, %al\n"
+    "  mov " AREA(80) ", %rax\n"
+    "  jnz 3f\n"
+    "  mov " AREA(128) ", %rcx\n"
+    "  mov " AREA(144) ", %r11\n"
+    "  mov " AREA(152) ", %rsp\n"
+    "  sysretq\n"
+    "3: lea kvm_entry_begin+0x3000(%rip), %rsp\n"
+    "  pushq $0x2b\n"
+    "  pushq " AREA(152) "\n"
+    "  pushq " AREA(144) "\n"
+    "  pushq $0x33\n"
+    "  pushq " AREA(128) "\n"
+    "  mov " AREA(88) ", %rcx\n"
+    "  mov " AREA(48) ", %r11\n"
+    "  iretq\n"
+    ".if . > kvm_entry_begin + 0x200\n"
+    "  .error \"ring 0's return is too long\"\n"
+    ".endif\n"
+
+    // One stub per vector; those without an error code push one.
+    ".org kvm_entry_begin + 0x200\n"
+    ".set vector, 0\n"
+    ".rept 33\n"
+    "  .balign 16\n"
+    "  .if (0x60227d00 >> vector & 1) == 0 || vector == 32\n"
+    "    pushq $0\n"
+    "  .endif\n"
+    "  pushq $vector\n"
+    "  jmp kvm_exception\n"
+    "  .set vector, vector + 1\n"
+    ".endr\n"
+    // The stack: vector, error, rip, cs, flags, rsp, ss.
+    "kvm_exception:\n"
+    "  mov %rax, " AREA(80) "\n"
+    "  mov %rcx, " AREA(88) "\n"
+    "  mov %r11, " AREA(48) "\n"
+    "  pop " AREA(216) "\n"
+    "  pop " AREA(224) "\n"
+    "  pop " AREA(128) "\n"
+    "  pop " AREA(136) "\n"
+    "  pop " AREA(144) "\n"
+    "  pop " AREA(152) "\n"
+    "  pop " AREA(160) "\n"
+    "  movq $-1, " AREA(120) "\n"
+    "  mov %cr2, %rax\n"
+    "  mov %rax, " AREA(232) "\n"
+    "  jmp kvm_save\n"
+    "kvm_entry_end:\n"
+    ".popsection\n");
+// clang-format on
+
+extern "C" const uint8_t kvm_entry_begin[], kvm_entry_end[];
+
+namespace platform::kvm {
+
+std::span<const uint8_t> EntryCode() { return {kvm_entry_begin, kvm_entry_end}; }
+
+}  // namespace platform::kvm

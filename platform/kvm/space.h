@@ -1,0 +1,85 @@
+// An address space as page tables.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "platform/api/platform.h"
+#include "platform/base/mutex.h"
+#include "platform/kvm/machine.h"
+
+namespace platform::kvm {
+
+class Thread;
+
+// Changes take effect in the tables at once. Pages come into the tables when they are touched.
+// Other processors that run the space may go on with what they remember of the tables until
+// Synchronise().
+class Space final : public AddressSpace {
+ public:
+  // nullptr: no memory. The machine outlives it.
+  static base::Ref<Space> Make(Machine& machine);
+
+  void Map(uint64_t addr, uint64_t len, const base::Ref<MapFile>& file, uint64_t offset,
+           uint8_t prot) override;
+  void Unmap(uint64_t addr, uint64_t len) override;
+  void Protect(uint64_t addr, uint64_t len, uint8_t prot) override;
+  void Forget(const MapFile& file) override;
+  base::Result<std::unique_ptr<GuestThread>> NewThread(GuestThread* creator, const Regs& regs,
+                                                       const FpState& fp) override;
+  void Kill() override;
+
+  Machine& machine() const { return machine_; }
+  bool dead() const { return dead_.load(std::memory_order_seq_cst); }
+  uint64_t root() const { return tables_->root(); }
+  // Counts the changes after which processors must forget what they remember.
+  uint64_t generation() const { return generation_.load(std::memory_order_seq_cst); }
+  // No other thread of this space runs with what it remembers from before now.
+  void Synchronise(const Thread& self);
+
+  enum class Fault { kFilled, kNotMapped, kNotAllowed, kBus, kNoMemory };
+  // Brings a page that is touched into the tables. error: the processor's.
+  Fault Fill(uint64_t addr, uint64_t error);
+  // The host could not give a page of a file when the guest touched it, and didn't say which:
+  // from now on every page is tried before it comes into the tables.
+  void Distrust();
+
+  void Remove(Thread* thread);
+
+ private:
+  template <typename T, typename... A>
+  friend base::Ref<T> base::MakeRef(A&&... a);
+  explicit Space(Machine& machine) : machine_(machine), tables_(machine.TakeTables()) {}
+  ~Space() override;
+
+  struct Region {
+    uint64_t end;
+    base::Ref<MapFile> file;
+    uint64_t offset;
+    uint8_t prot;
+  };
+  using Regions = absl::btree_map<uint64_t, Region>;
+  // Makes [start, end) free of regions and of pages.
+  void Carve(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
+  // A region begins at `at` if one is there.
+  void SplitAt(uint64_t at) REQUIRES_LOCK(mu_);
+  // The first region that ends above addr.
+  Regions::iterator Above(uint64_t addr) REQUIRES_LOCK(mu_);
+  void Changed() REQUIRES_LOCK(mu_) { generation_.fetch_add(1, std::memory_order_seq_cst); }
+
+  Machine& machine_;
+  std::atomic<bool> dead_{false};
+  std::atomic<uint64_t> generation_{1};
+  base::Mutex<base::LockClass::kEngineOps> mu_;
+  std::unique_ptr<PageTable> tables_;  // set while this lives
+  bool distrust_ GUARDED_BY(mu_) = false;
+  Regions regions_ GUARDED_BY(mu_);
+  // Those whose windows are in use here.
+  absl::flat_hash_map<uint64_t, base::Ref<MapFile>> files_ GUARDED_BY(mu_);
+  std::vector<Thread*> threads_ GUARDED_BY(mu_);
+};
+
+}  // namespace platform::kvm

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Tests the kvm engine in a machine that has a real /dev/kvm (machine.py): one boot, all cases.
+
+    run.py --build build/release --rootfs DIR [--timeout SECONDS] [--cpus N] [-k PATTERN]
+
+DIR: a Debian root file system with python3 (tests/e2e/rootfs.sh makes one).
+"""
+import argparse
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import machine  # noqa: E402
+
+DO = "/mnt/moat --platform=kvm do -- "
+
+# name, command, what it must write.
+CASES = [
+    ("platforms", "/mnt/moat debug --platforms | grep -c 'kvm *yes\\|auto *is kvm'", "2\n"),
+    ("true", DO + "/bin/true && echo fine", "fine\n"),
+    ("status", DO + "sh -c 'exit 7'; echo $?", "7\n"),
+    ("python", DO + "python3 -c 'print(sum(range(100000)))'", "4999950000\n"),
+    ("pipeline", DO + "bash -c 'seq 1 200 | sort -rn | head -3 | tr \"\\n\" \" \"; echo'", "200 199 198 \n"),
+    ("forks", DO + "bash -c 'for i in 1 2 3 4 5; do (exit $i) || echo $?; done | tr -d \"\\n\"; echo'", "12345\n"),
+    ("threads", DO + "python3 -c 'import threading as t; n=[]; a=[t.Thread(target=lambda i=i: n.append(i)) for i in range(8)];"
+     "[x.start() for x in a]; [x.join() for x in a]; print(sorted(n))'", "[0, 1, 2, 3, 4, 5, 6, 7]\n"),
+    ("signals", DO + "python3 -c 'import signal,os; signal.signal(10, lambda *a: print(\"handled\")); os.kill(os.getpid(), 10)'",
+     "handled\n"),
+    ("alarm", DO + "python3 -c 'import signal\ndef h(*a): print(\"alarm\"); raise SystemExit\n"
+     "signal.signal(14, h); signal.setitimer(0, 0.2)\nwhile True: pass'", "alarm\n"),
+    ("fault", DO + "bash -c 'kill -SEGV $$'; echo $?", "139\n"),
+    ("mmap", DO + "python3 -c 'import mmap\nm = mmap.mmap(-1, 64 << 20)\n"
+     "for i in range(0, len(m), 1 << 16): m[i] = i >> 16 & 255\n"
+     "print(sum(m[i] for i in range(0, len(m), 1 << 16)))'", "130560\n"),
+]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--build", required=True)
+    p.add_argument("--rootfs", required=True)
+    p.add_argument("--timeout", type=int, default=540)
+    p.add_argument("--cpus", type=int, default=1)
+    p.add_argument("-k", default="", help="only cases whose name holds this")
+    a = p.parse_args()
+
+    cases = [c for c in CASES if a.k in c[0]]
+    mark = os.urandom(8).hex()
+    with tempfile.TemporaryDirectory() as share:
+        shutil.copy(os.path.join(a.build, "moat"), share)
+        with open(os.path.join(share, "cases"), "w") as f:
+            for name, command, _ in cases:
+                f.write("echo %s begin %s\ntimeout 60 sh -c %s\necho %s end %s $?\n" %
+                        (mark, name, shlex.quote(command), mark, name))
+        written = bytearray()
+
+        def output(b):
+            written.extend(b)
+            sys.stderr.buffer.write(b)
+            sys.stderr.buffer.flush()
+
+        status = machine.run("sh /mnt/cases", a.rootfs, share, a.timeout, cpus=a.cpus, output=output)
+    text = written.decode(errors="replace")
+    failed = 0
+    for name, _, expected in cases:
+        m = re.search("%s begin %s\n(.*?)%s end %s " % (mark, re.escape(name), mark, re.escape(name)), text, re.S)
+        if m is None or m.group(1) != expected:
+            failed += 1
+            print("FAILED %s: expected %r, got %s" % (name, expected, repr(m.group(1)) if m else "nothing"))
+    print("%d passed, %d failed; the machine's status: %d" % (len(cases) - failed, failed, status))
+    return 1 if failed or status != 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
