@@ -83,9 +83,6 @@ __asm__(
     "  mov " AREA(88) ", %rcx\n"
     "  mov " AREA(48) ", %r11\n"
     "  iretq\n"
-    ".if . > kvm_entry_begin + 0x200\n"
-    "  .error \"ring 0's return is too long\"\n"
-    ".endif\n"
 
     // One stub per vector; those without an error code push one.
     ".org kvm_entry_begin + 0x200\n"
