@@ -3,7 +3,6 @@
 #pragma once
 
 #include <errno.h>
-#include <linux/kvm.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 
@@ -12,6 +11,7 @@
 
 #include "platform/host/filter.h"
 #include "platform/host/host.h"
+#include "platform/host/kvm_abi.h"
 
 namespace host {
 

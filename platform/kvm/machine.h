@@ -1,8 +1,6 @@
 // The virtual machine and its processors: what the engine needs of /dev/kvm.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +9,7 @@
 #include "platform/base/fd.h"
 #include "platform/base/mutex.h"
 #include "platform/base/status.h"
+#include "platform/host/kvm_abi.h"
 #include "platform/kvm/file_memory.h"
 #include "platform/kvm/layout.h"
 #include "platform/kvm/page_table.h"

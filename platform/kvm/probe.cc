@@ -2,11 +2,11 @@
 
 #include <cpuid.h>
 #include <errno.h>
-#include <linux/kvm.h>
 
 #include <cstring>
 
 #include "platform/host/host.h"
+#include "platform/host/kvm_abi.h"
 #include "platform/kvm/kvm.h"
 
 namespace platform::kvm {

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/kvm.h>
 
 #include <chrono>
 
+#include "platform/host/kvm_abi.h"
 #include "platform/kvm/kvm.h"
 
 namespace platform::kvm {

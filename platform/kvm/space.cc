@@ -153,6 +153,7 @@ void Space::Distrust() {
 
 base::Result<std::unique_ptr<GuestThread>> Space::NewThread(GuestThread*, const Regs& regs,
                                                             const FpState& fp) {
+  if (dead()) return abi::Errno::kEAGAIN;
   auto t = std::make_unique<Thread>(base::Ref<Space>(this), regs, fp);
   base::MutexLock l(mu_);
   threads_.push_back(t.get());

@@ -30,6 +30,7 @@ INIT = """#!/bin/busybox sh
 b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
+$b ifconfig lo 127.0.0.1 up
 for m in %(modules)s; do $b insmod /modules/$m.ko; done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=524288 root /new
 $b mount -t devtmpfs dev /new/dev
@@ -43,12 +44,12 @@ $b cp /command /new/run/command
 exec $b switch_root /new /bin/sh /run/command
 """
 
-# The status goes behind the output, in a line that the command can't be taken for.
+# The command sees a pipe, not a terminal. The status goes behind the output, in a line that the command can't be taken for.
 COMMAND = """export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb
 stty -onlcr < /dev/ttyS0
 printf '\\n%(mark)s begin\\n' > /dev/ttyS0
-(%(command)s) < /dev/null > /dev/ttyS0 2>&1
-printf '%(mark)s end %%d\\n' $? > /dev/ttyS0
+{ (%(command)s) < /dev/null 2>&1; echo $? > /run/status; } | cat > /dev/ttyS0
+printf '%(mark)s end %%d\\n' $(cat /run/status) > /dev/ttyS0
 echo o > /proc/sysrq-trigger
 sleep 60
 """
