@@ -57,8 +57,10 @@ LOADS = {
     "iperf-r": ("iperf", "iperf3 -J -R -c $H -t {s}", r'(?s)"sum_received":.*?"bits_per_second":\s*([0-9.e+]+)'),
     "curl-1g": ("nginx", "curl -s -o /dev/null -w 'speed %{{speed_download}}\\n' http://$H:8080/1g", r"speed ([0-9.]+)"),
 }
-# Until the server is there.
-RETRY = "for i in $(seq 300); do out=$(%s 2>&1) && break; sleep 0.1; done; echo \"$out\""
+PORTS = {"redis": 6379, "nginx": 8080, "postgres": 5432, "iperf": 5201}
+# Until the server is there: some clients wait for ever for one that isn't, others end at once.
+RETRY = ("until (: </dev/tcp/$H/{port}) 2>/dev/null; do sleep 0.1; done; "
+         "for i in $(seq 300); do out=$({client} 2>&1) && break; sleep 0.1; done; echo \"$out\"")
 
 
 class Bench:
@@ -140,7 +142,7 @@ class Bench:
 
     def once(self, runtime, where, load):
         server, client, pattern = LOADS[load]
-        client = RETRY % client.format(s=self.a.seconds)
+        client = RETRY.format(port=PORTS[server], client=client.format(s=self.a.seconds))
         limit = 90 + 10 * self.a.seconds
         if where == "both":
             out = self.finish(self.start(runtime, "(%s) & %s; kill -9 %%1" % (SERVERS[server], client), "127.0.0.1"), limit)
