@@ -1,17 +1,27 @@
-// What a thread has put off until it must wait for something. Whatever makes a thread wait for
-// longer than a lock is held calls BeforeSleep() first.
+// What a thread has put off, or holds, until it must wait for something. Whatever makes a thread
+// wait for longer than a lock is held, or end, calls BeforeSleep() first.
 #pragma once
 
 #include <utility>
 
 namespace base {
 
-using LateWork = void (*)();                                    // takes no locks
-constinit inline thread_local LateWork before_sleep = nullptr;  // nullptr: nothing was put off
+using LateWork = void (*)();
+struct PutOff {
+  LateWork wakes = nullptr;  // wake-ups (sentry/wait/parker.h); takes no locks
+  LateWork turn = nullptr;   // the end of its turn (platform/stub/turn.h); takes kTurn
+};
+constinit inline thread_local PutOff put_off;
 
+inline void Do(LateWork& work) {
+  if (work != nullptr) [[unlikely]]
+    std::exchange(work, nullptr)();
+}
+// Others need not wait for the wake-ups any longer.
+inline void WakeLate() { Do(put_off.wakes); }
 inline void BeforeSleep() {
-  if (before_sleep != nullptr) [[unlikely]]
-    std::exchange(before_sleep, nullptr)();
+  WakeLate();
+  Do(put_off.turn);
 }
 
 }  // namespace base

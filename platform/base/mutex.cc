@@ -21,7 +21,7 @@ void LockSlow(std::atomic<uint32_t>* word) {
     if (word->compare_exchange_weak(expected, 1, std::memory_order_acquire)) return;
     __builtin_ia32_pause();
   }
-  BeforeSleep();
+  WakeLate();
   while (word->exchange(2, std::memory_order_acquire) != 0) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 2, nullptr, nullptr, 0);
   }

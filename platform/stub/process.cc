@@ -11,6 +11,7 @@
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/stub/fp_state.h"
+#include "platform/stub/turn.h"
 
 namespace platform::stub {
 namespace {
@@ -20,8 +21,8 @@ namespace {
 constexpr int64_t kPatienceNs = 10'000'000'000;
 constexpr int64_t kSliceNs = 1'000'000'000;
 constexpr int kSpinLimit = 3000;
-constexpr int kBriefSpin = 50;
 constexpr int kPatientSpin = 300;
+constexpr int kWokenSpin = 1200;
 
 static_assert(kGuestEflags == platform::kUserEflags && kFixedEflags == platform::kFixedEflags &&
               kCs == platform::kUserCs && kSs == platform::kUserSs);
@@ -516,7 +517,8 @@ bool Thread::Command(uint32_t command) {
     __atomic_store_n(&channel_->state, kDead, __ATOMIC_RELEASE);
     return false;
   }
-  if (old & kSleeping) {
+  woken_ = (old & kSleeping) != 0;
+  if (woken_) {
     host::FutexWake(&channel_->state, 1, true);
     slept_ = true;
   }
@@ -526,13 +528,16 @@ bool Thread::Command(uint32_t command) {
 uint32_t Thread::WaitStop(uint32_t command, bool spin) {
   uint32_t* word = &channel_->state;
   if (spin) {
+    // A guest that was asleep needs some time to come.
+    const int patience = woken_ ? kWokenSpin : kPatientSpin;
     for (int i = 0; i < kSpinLimit; i++) {
       uint32_t s = LoadWord(word);
       if (s != command) return s & kKindMask;
       // The guest computes: what was put off need not wait for it.
-      if (i == kPatientSpin) base::BeforeSleep();
-      // Others want the processor. What comes at once is worth waiting for even so.
-      if (i >= kBriefSpin && platform::Crowded()) break;
+      if (i == kPatientSpin) base::WakeLate();
+      // So need those who wait for a turn no more. What comes sooner is worth waiting for: a sleep
+      // and a wake-up take longer.
+      if (i >= patience && Turn::wanted()) break;
       __builtin_ia32_pause();
     }
   }

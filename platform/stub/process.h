@@ -174,6 +174,7 @@ class Thread : public platform::GuestThread {
   uint32_t spin_pause_ = 0;  // trips to go without spinning
   uint32_t spin_backoff_ = 1;
   bool slept_ = false;    // whether the last wait, or the stub's, ended in sleep
+  bool woken_ = false;    // by the last command
   bool exiting_ = false;  // the host's thread is on its way out already
   bool parked_ = false;   // the host's thread and the slot are kept for another guest thread
   platform::SyscallRegs syscall_{};

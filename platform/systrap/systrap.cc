@@ -11,6 +11,7 @@
 #include "platform/stub/fp_state.h"
 #include "platform/stub/layout.h"
 #include "platform/stub/process.h"
+#include "platform/stub/turn.h"
 
 namespace platform::systrap {
 namespace {
@@ -21,6 +22,8 @@ using stub::Channel;
 class SystrapEngine;
 
 constexpr uint32_t kMaxSpinBackoff = 256;
+// Of the processor's clock: a few sleeps and wake-ups.
+constexpr uint64_t kShortTicks = 60'000;
 // Who sleeps in the stub is counted as often.
 constexpr uint32_t kTripsPerCount = 64;
 
@@ -85,6 +88,7 @@ class SystrapThread final : public stub::Thread {
   bool last_spun_ = false;
   bool rested_ = false;  // the stub was told not to wait busily
   uint32_t trips_ = 0;
+  uint64_t stopped_at_ = 0;  // by the processor's clock, if somebody waited for a turn then
   uint64_t ret_ = 0;
   uint64_t orig_rax_ = ~uint64_t{0};
   platform::Regs regs_{};
@@ -153,10 +157,15 @@ Stop SystrapThread::Run() {
   }
   command |= std::exchange(flags_, 0);
   regs_valid_ = false;
-  // A pair of spinning threads needs two processors. Work that this process doesn't know of makes
-  // it a waste: then neither side spins for a while.
   if (++trips_ % kTripsPerCount == 0) space_->engine()->CountAsleep();
-  const bool spin = spin_pause_ == 0 && !platform::Crowded();
+  bool turn = stub::Turn::Keep();
+  // A call that takes long is no reason to wait for a turn: what a turn saves is little to it.
+  if (!turn && (stopped_at_ == 0 || __builtin_ia32_rdtsc() - stopped_at_ < kShortTicks)) {
+    Rest();
+    turn = stub::Turn::Wait();
+  }
+  // Neither side spins for a while when one of them did so for nothing.
+  const bool spin = turn && spin_pause_ == 0;
   if (spin_pause_ != 0) spin_pause_--;
   if (spin) command |= stub::kSpin;
   slept_ = false;
@@ -177,6 +186,7 @@ Stop SystrapThread::Run() {
 }
 
 Stop SystrapThread::Stopped(uint32_t state) {
+  stopped_at_ = stub::Turn::wanted() ? __builtin_ia32_rdtsc() : 0;
   const Channel* c = channel_;
   orig_rax_ = ~uint64_t{0};
   switch (state) {

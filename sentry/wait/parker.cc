@@ -35,7 +35,7 @@ LateWakes::~LateWakes() {
 }
 void LateWakes::Tick() {
   if (late.count != 0 && ++late.calls > kMostCalls) [[unlikely]]
-    base::BeforeSleep();
+    base::WakeLate();
 }
 
 bool Parker::Park(int64_t deadline_ns) {
@@ -75,7 +75,7 @@ void Parker::Unpark() {
     return;
   }
   late.words[late.count++] = &state_;
-  base::before_sleep = WakeLate;
+  base::put_off.wakes = WakeLate;
 }
 
 }  // namespace sentry

@@ -1,0 +1,125 @@
+#include "platform/stub/turn.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "platform/api/platform.h"
+#include "platform/base/before_sleep.h"
+
+namespace platform::stub {
+namespace {
+
+class TurnTest : public testing::Test {
+ protected:
+  TurnTest() { busy_processors = 2; }
+  ~TurnTest() override {
+    Turn::Leave();
+    Turn::patience_ns = patience_;
+    busy_processors = 0;
+  }
+  // In a thread of its own, with which its turn ends.
+  static std::thread Run(std::function<void()> f) { return std::thread(std::move(f)); }
+  const int64_t patience_ = Turn::patience_ns;
+  static void AwaitWaiters() {
+    while (!Turn::wanted()) std::this_thread::yield();
+  }
+};
+
+TEST_F(TurnTest, AsManyAsPairsOfProcessors) {
+  busy_processors = 5;
+  EXPECT_TRUE(Turn::Keep());
+  Run([] {
+    EXPECT_TRUE(Turn::Keep());
+    Run([] { EXPECT_FALSE(Turn::Keep()); }).join();
+  }).join();
+  // Those that are left are free.
+  Run([] { EXPECT_TRUE(Turn::Keep()); }).join();
+}
+
+TEST_F(TurnTest, KeptWhileNobodyWaits) {
+  EXPECT_TRUE(Turn::Keep());
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(Turn::Keep());
+}
+
+TEST_F(TurnTest, PassedOnBySleep) {
+  ASSERT_TRUE(Turn::Keep());
+  std::thread other = Run([] {
+    EXPECT_FALSE(Turn::Keep());
+    EXPECT_TRUE(Turn::Wait());
+    EXPECT_TRUE(Turn::Keep());
+  });
+  AwaitWaiters();
+  base::BeforeSleep();
+  other.join();
+  EXPECT_FALSE(Turn::wanted());
+  EXPECT_TRUE(Turn::Keep());
+}
+
+TEST_F(TurnTest, OverWhenOthersWait) {
+  ASSERT_TRUE(Turn::Keep());
+  std::atomic<bool> got{false};
+  std::thread other = Run([&] {
+    EXPECT_TRUE(Turn::Wait());
+    got = true;
+  });
+  AwaitWaiters();
+  while (Turn::Keep()) std::this_thread::yield();
+  other.join();
+  EXPECT_TRUE(got);
+}
+
+TEST_F(TurnTest, VoidWhenItIsNotPassedOn) {
+  ASSERT_TRUE(Turn::Keep());
+  Run([] {
+    EXPECT_TRUE(Turn::Wait());
+    // The holder comes back: its turn is gone, and there are no more of them than before.
+    Run([] { EXPECT_FALSE(Turn::Keep()); }).join();
+  }).join();
+  Turn::Leave();
+  EXPECT_TRUE(Turn::Keep());
+  Run([] { EXPECT_FALSE(Turn::Keep()); }).join();
+}
+
+TEST_F(TurnTest, WhoSleptComesFirst) {
+  Turn::patience_ns = int64_t{60'000'000'000};
+  ASSERT_TRUE(Turn::Keep());
+  std::vector<int> order;  // by the turn, which one thread has
+  std::atomic<bool> slept{false};
+  std::thread sleeper = Run([&] {
+    EXPECT_TRUE(Turn::Wait());
+    base::BeforeSleep();
+    slept = true;
+    while (Turn::waiting() != 1) std::this_thread::yield();
+    EXPECT_TRUE(Turn::Wait());
+    order.push_back(2);
+  });
+  AwaitWaiters();
+  base::BeforeSleep();
+  while (!slept) std::this_thread::yield();
+  ASSERT_TRUE(Turn::Keep());
+  std::thread newcomer = Run([&] {
+    EXPECT_TRUE(Turn::Wait());
+    order.push_back(1);
+  });
+  while (Turn::waiting() != 2) std::this_thread::yield();
+  // A turn that has hardly begun ends, too.
+  EXPECT_FALSE(Turn::Keep());
+  sleeper.join();
+  newcomer.join();
+  EXPECT_EQ(order, (std::vector<int>{2, 1}));
+}
+
+TEST_F(TurnTest, NoneOnOneProcessor) {
+  busy_processors = 1;
+  EXPECT_FALSE(Turn::Keep());
+  EXPECT_FALSE(Turn::Wait());
+  EXPECT_FALSE(Turn::wanted());
+}
+
+}  // namespace
+}  // namespace platform::stub
