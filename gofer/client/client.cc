@@ -62,6 +62,7 @@ class SCOPED_CAPABILITY Client::Call {
       r = host::RecvWithFds(c_.socket_.get(), c_.buffer_.get(), wire::kMaxMessage, fds_, &n_fds_,
                             0);
     } while (r == -EINTR);
+    if (r == -EMSGSIZE && TakeWithoutDescriptors()) return abi::Errno::kENFILE;
     if (r <= 0) return Die("receive", r);
     in_ = wire::Reader({c_.buffer_.get(), static_cast<size_t>(r)});
     auto header = in_.Get<wire::ReplyHeader>();
@@ -74,6 +75,9 @@ class SCOPED_CAPABILITY Client::Call {
     }
     return {};
   }
+  // Send() failed since this process's table had no room for the reply's descriptors. What else the
+  // reply told is in in(), with something behind it.
+  bool without_descriptors() const { return without_descriptors_; }
   // EIO unless the reply was read exactly and well.
   base::Result<void> Finish(bool well = true, size_t most_fds = 1) {
     if (!well || !in_.Done() || n_fds_ > most_fds) return Die("reply", -EPROTO);
@@ -81,6 +85,12 @@ class SCOPED_CAPABILITY Client::Call {
   }
 
  private:
+  bool TakeWithoutDescriptors() {
+    in_ = wire::Reader({c_.buffer_.get(), wire::kMaxMessage});
+    const auto header = in_.Get<wire::ReplyHeader>();
+    without_descriptors_ = header.id == id_ && header.error == 0 && header.fds != 0;
+    return without_descriptors_;
+  }
   base::Result<void> Die(const char* what, long error) {
     if (!c_.dead_.exchange(true)) LOG_WARNING("gofer: %s: %ld; the mounts are lost", what, error);
     for (base::UniqueFd& fd : fds()) fd.reset();
@@ -94,6 +104,7 @@ class SCOPED_CAPABILITY Client::Call {
   wire::Reader in_{{}};
   base::UniqueFd fds_[wire::kMaxDescriptors];
   size_t n_fds_ = 0;
+  bool without_descriptors_ = false;
 };
 
 Client::Client(base::UniqueFd socket)
@@ -147,8 +158,12 @@ base::Result<WalkResult> Client::Walk(wire::NodeId dir, std::span<const std::str
   call.out().Put(open ? uint32_t{wire::kWalkOpen} : uint32_t{0});
   call.out().Put(static_cast<uint32_t>(names.size()));
   for (std::string_view n : names) call.out().String(n);
-  TRY(call.Send());
+  base::Result<void> sent = call.Send();
   WalkResult result;
+  if (call.without_descriptors() && DecodeWalk(call.in(), names.size(), &result)) {
+    for (const wire::WalkEntry& e : result.entries) Forget(e.node);
+  }
+  TRY(sent);
   bool well = DecodeWalk(call.in(), names.size(), &result);
   TRY(call.Finish(well));
   if (open && result.stop == wire::WalkStop::kDone) result.fd = std::move(call.fd());

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -21,7 +22,8 @@ namespace abi = ::uapi;
 
 class ClientTest : public ::testing::Test {
  protected:
-  void Start(bool read_only = false, size_t max_fds = 0, std::string file_name = "") {
+  void Start(bool read_only = false, size_t max_fds = 0, std::string file_name = "",
+             bool own_table = false) {
     ServerOptions options;
     ServedMount m;
     m.id = 3;
@@ -30,7 +32,7 @@ class ClientTest : public ::testing::Test {
     m.file_name = std::move(file_name);
     options.mounts.push_back(std::move(m));
     options.max_fds = max_fds;
-    server_.emplace(std::move(options));
+    server_.emplace(std::move(options), own_table);
     client_.emplace(server_->TakeClientSocket());
     auto attached = client_->Attach(3);
     ASSERT_TRUE(attached.ok());
@@ -55,6 +57,35 @@ class ClientTest : public ::testing::Test {
   std::optional<Client> client_;
   wire::NodeId root_ = wire::kNoNode;
 };
+
+TEST_F(ClientTest, TableIsFull) {
+  mkdir((dir_ / "a").c_str(), 0755);
+  WriteFile(dir_ / "a/f", "hello");
+  Start(false, 0, "", true);
+  WalkResult r = Walk({"a"});
+  ASSERT_EQ(r.entries.size(), 1u);
+  const wire::NodeId a = r.entries[0].node;
+  rlimit limit, low;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  low = {64, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  std::vector<base::UniqueFd> filler;
+  do {
+    filler.emplace_back(dup(2));
+  } while (filler.back().valid());
+  const std::vector<std::string_view> names = {"a", "f"};
+  for (int i = 0; i < 3; i++) {
+    EXPECT_TRUE(client_->Open({a, "f"}, wire::kOpenRead).is(abi::Errno::kENFILE));
+    EXPECT_TRUE(client_->Walk(root_, names, true).is(abi::Errno::kENFILE));
+  }
+  EXPECT_TRUE(client_->Getattr({a, "f"}).ok());
+  filler.clear();
+  auto opened = client_->Walk(root_, names, true);
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE(opened->fd.valid());
+  EXPECT_TRUE(client_->Open({a, "f"}, wire::kOpenRead).ok());
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 TEST_F(ClientTest, WalksManyComponents) {
   mkdir((dir_ / "a").c_str(), 0755);

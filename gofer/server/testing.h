@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -55,13 +56,18 @@ inline std::string ReadFile(const std::string& path) {
 // taken).
 class ServerThread {
  public:
-  explicit ServerThread(ServerOptions options) {
+  // own_table: its descriptors aren't the test's.
+  explicit ServerThread(ServerOptions options, bool own_table = false) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) abort();
     client_.reset(fds[0]);
     options.socket.reset(fds[1]);
-    thread_ = std::thread([this](ServerOptions o) { exit_code_ = ServerMain(std::move(o)); },
-                          std::move(options));
+    thread_ = std::thread(
+        [this, own_table, clients = fds[0]](ServerOptions o) {
+          if (own_table && (unshare(CLONE_FILES) != 0 || close(clients) != 0)) abort();
+          exit_code_ = ServerMain(std::move(o));
+        },
+        std::move(options));
   }
   ~ServerThread() { Join(); }
   base::UniqueFd TakeClientSocket() { return std::move(client_); }
