@@ -111,6 +111,8 @@ std::string Socket::description() { return "socket:[" + std::to_string(inode()->
 base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
                                        std::span<const uint8_t> value) {
   if (level != abi::kSOL_SOCKET) return SetFamilyOption(task, level, name, value);
+  // A name of any length.
+  if (name == abi::kSO_BINDTODEVICE) return SetFamilyOption(task, level, name, value);
   if (value.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
   int32_t v;
   memcpy(&v, value.data(), sizeof v);

@@ -41,6 +41,9 @@ base::Result<void> ParseControl(Task& task, Socket& s, UserAddr control, uint64_
       out->controls.push_back({h.level, h.type, {data, data + n}});
       continue;
     }
+    // __sock_cmsg_send(): these are nothing to the internet's protocols.
+    const bool inet = s.family() == abi::kAF_INET || s.family() == abi::kAF_INET6;
+    if (inet && (h.type == abi::kSCM_RIGHTS || h.type == abi::kSCM_CREDENTIALS)) continue;
     switch (h.type) {
       case abi::kSCM_RIGHTS: {
         if (s.family() != abi::kAF_UNIX) return abi::Errno::kEINVAL;

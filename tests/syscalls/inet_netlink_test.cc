@@ -1,6 +1,7 @@
 // netlink(7), ioctls about interfaces, and /proc/net: what programs learn about the network.
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/inet_diag.h>
 #include <linux/rtnetlink.h>
@@ -8,6 +9,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -130,6 +132,69 @@ TEST(Netlink, Addresses) {
   EXPECT_EQ(if_nametoindex("lo"), 1u);
   char name[IF_NAMESIZE];
   EXPECT_STREQ(if_indextoname(1, name), "lo");
+}
+
+struct AddrChange {
+  ifaddrmsg head;
+  rtattr local;
+  in_addr address;
+};
+
+struct LinkChange {
+  ifinfomsg head;
+  rtattr mtu;
+  uint32_t value;
+};
+
+TEST(Netlink, LoopbackCanBeChanged) {
+  COVERS("socket", "bind", "unshare", "setns");
+  SKIP_UNLESS_ROOT();
+  Fd before(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  ASSERT_OK(unshare(CLONE_NEWNET));
+  Fd s = Route();
+  auto none = [](nlmsghdr*) {};
+  LinkChange up{};
+  up.head.ifi_index = 1;
+  up.head.ifi_flags = up.head.ifi_change = IFF_UP;
+  up.mtu = {8, IFLA_MTU};
+  up.value = 1400;
+  EXPECT_EQ(Ask(s, RTM_NEWLINK, NLM_F_ACK, up, none), 0);
+  ifreq r{};
+  strcpy(r.ifr_name, "lo");
+  EXPECT_OK(ioctl(s, SIOCGIFMTU, &r));
+  EXPECT_EQ(r.ifr_mtu, 1400);
+  // What iproute2 asks to learn whether links can be made.
+  EXPECT_EQ(Ask(s, RTM_NEWLINK, NLM_F_ACK, ifinfomsg{}, none), ENODEV);
+
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(0x0a090901);
+  const auto* where = reinterpret_cast<const sockaddr*>(&at);
+  EXPECT_ERR(bind(Fd(socket(AF_INET, SOCK_DGRAM, 0)), where, sizeof at), EADDRNOTAVAIL);
+  AddrChange change{{AF_INET, 32, 0, 0, 1}, {8, IFA_LOCAL}, at.sin_addr};
+  EXPECT_EQ(Ask(s, RTM_DELADDR, NLM_F_ACK, change, none), EADDRNOTAVAIL);
+  EXPECT_EQ(Ask(s, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, change, none), 0);
+  EXPECT_EQ(Ask(s, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, change, none), EEXIST);
+  Fd server(socket(AF_INET, SOCK_STREAM, 0));
+  EXPECT_OK(bind(server, where, sizeof at));
+  EXPECT_OK(listen(server, 1));
+  socklen_t n = sizeof at;
+  EXPECT_OK(getsockname(server, reinterpret_cast<sockaddr*>(&at), &n));
+  EXPECT_OK(connect(Fd(socket(AF_INET, SOCK_STREAM, 0)), where, sizeof at));
+  change.head.ifa_index = 99;
+  EXPECT_EQ(Ask(s, RTM_NEWADDR, NLM_F_ACK, change, none), ENODEV);
+  change.head.ifa_index = 1;
+  change.head.ifa_prefixlen = 33;
+  EXPECT_EQ(Ask(s, RTM_NEWADDR, NLM_F_ACK, change, none), EINVAL);
+  change.head.ifa_prefixlen = 32;
+  EXPECT_EQ(Ask(s, RTM_DELADDR, NLM_F_ACK, change, none), 0);
+  at.sin_port = 0;
+  EXPECT_ERR(bind(Fd(socket(AF_INET, SOCK_DGRAM, 0)), where, sizeof at), EADDRNOTAVAIL);
+  // The first address stays when lo goes down.
+  up.head.ifi_flags = 0;
+  EXPECT_EQ(Ask(s, RTM_NEWLINK, NLM_F_ACK, up, none), 0);
+  EXPECT_OK(ioctl(Fd(socket(AF_INET, SOCK_DGRAM, 0)), SIOCGIFADDR, &r));
+  EXPECT_OK(setns(before, CLONE_NEWNET));
 }
 
 TEST(Netlink, RouteToLoopback) {

@@ -27,12 +27,15 @@ enum : uint32_t {
   kUnbound = 64,   // EINVAL once bound
   kV6Only = 128,   // sockets of AF_INET6 only
   kReadOnly = 256,
+  kByte = 512,   // the lowest byte counts
+  kWide = 1024,  // eight bytes, where there is room
+  kWriteOnly = 2048,
 };
 constexpr int32_t kAny = INT32_MAX;
 using namespace abi;
 
 constexpr IntOption kOptions[] = {
-    {kSOL_IP, kIP_TOS, 0, 255, 0},
+    {kSOL_IP, kIP_TOS, 0, 255, 0, kByte},
     {kSOL_IP, kIP_TTL, 1, 255, 64, kMinusOne},
     {kSOL_IP, kIP_RECVOPTS, 0, 1, 0, kBool},
     {kSOL_IP, kIP_RETOPTS, 0, 1, 0, kBool},
@@ -73,7 +76,7 @@ constexpr IntOption kOptions[] = {
     {kSOL_IPV6, kIPV6_RECVTCLASS, 0, 1, 0, kBool},
     {kSOL_IPV6, kIPV6_TCLASS, 0, 255, 0, kMinusOne},
     {kSOL_IPV6, kIPV6_AUTOFLOWLABEL, 0, 1, 1, kBool},
-    {kSOL_IPV6, kIPV6_ADDR_PREFERENCES, 0, 0x7f, 2},
+    {kSOL_IPV6, kIPV6_ADDR_PREFERENCES, 0, 0x7ff, 0x500},
     {kSOL_IPV6, kIPV6_MINHOPCOUNT, 0, 255, 0},
     {kSOL_IPV6, kIPV6_RECVORIGDSTADDR, 0, 1, 0, kBool},
     {kSOL_IPV6, kIPV6_TRANSPARENT, 0, 1, 0, kBool | kRaw},
@@ -82,18 +85,18 @@ constexpr IntOption kOptions[] = {
     {kSOL_SOCKET, kSO_SELECT_ERR_QUEUE, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_BUSY_POLL, 0, kAny, 0, kAdmin},
     {kSOL_SOCKET, kSO_PREFER_BUSY_POLL, 0, 1, 0, kBool | kAdmin},
-    {kSOL_SOCKET, kSO_BUSY_POLL_BUDGET, 0, 65535, 8},
+    {kSOL_SOCKET, kSO_BUSY_POLL_BUDGET, 0, 65535, 8, kWriteOnly},
     {kSOL_SOCKET, kSO_INCOMING_CPU, INT32_MIN, kAny, -1},
     {kSOL_SOCKET, kSO_INCOMING_NAPI_ID, 0, 0, 0, kReadOnly},
-    {kSOL_SOCKET, kSO_MAX_PACING_RATE, INT32_MIN, kAny, -1},
+    {kSOL_SOCKET, kSO_MAX_PACING_RATE, INT32_MIN, kAny, -1, kWide},
     {kSOL_SOCKET, kSO_ZEROCOPY, 0, 1, 0},
     {kSOL_SOCKET, kSO_NOFCS, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_WIFI_STATUS, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_LOCK_FILTER, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_TXREHASH, -1, 1, 1, kStream},
     {kSOL_SOCKET, kSO_BUF_LOCK, 0, 3, 0},
-    {kSOL_SOCKET, kSO_TIMESTAMPING, 0, 0x3ffff, 0},
-    {kSOL_SOCKET, kSO_TIMESTAMPING_NEW, 0, 0x3ffff, 0},
+    {kSOL_SOCKET, kSO_TIMESTAMPING, 0, 0x3ffff, 0, kWide},
+    {kSOL_SOCKET, kSO_TIMESTAMPING_NEW, 0, 0x3ffff, 0, kWide},
     {kSOL_TCP, kTCP_NODELAY, 0, 1, 0, kBool},
     {kSOL_TCP, kTCP_CORK, 0, 1, 0, kBool},
     {kSOL_TCP, kTCP_KEEPIDLE, 1, 32767, 7200},
@@ -108,7 +111,7 @@ constexpr IntOption kOptions[] = {
     {kSOL_TCP, kTCP_FASTOPEN, 0, kAny, 0},
     {kSOL_TCP, kTCP_FASTOPEN_NO_COOKIE, 0, 1, 0},
     {kSOL_TCP, kTCP_TIMESTAMP, INT32_MIN, kAny, 0},
-    {kSOL_TCP, kTCP_NOTSENT_LOWAT, INT32_MIN, kAny, -1},
+    {kSOL_TCP, kTCP_NOTSENT_LOWAT, INT32_MIN, kAny, 0},
     {kSOL_TCP, kTCP_SAVE_SYN, 0, 2, 0},
     {kSOL_TCP, kTCP_INQ, 0, 1, 0},
     {kSOL_TCP, kTCP_TX_DELAY, 0, kAny, 0},
@@ -177,21 +180,22 @@ void InetSocket::InheritFrom(const InetSocket& listener) {
 
 base::Result<void> InetSocket::SetIntOption(Task& task, const IntOption& o,
                                             std::span<const uint8_t> value) {
-  int32_t v = 0;
-  if (value.size() >= sizeof v) {
-    memcpy(&v, value.data(), sizeof v);
-  } else if (o.level == kSOL_IP && !value.empty()) {
-    v = value[0];  // ip(7): a byte will do
-  } else {
-    return Errno::kEINVAL;
-  }
   const bool stream = type() == kSOCK_STREAM;
   if ((o.rules & kReadOnly) != 0) return Errno::kENOPROTOOPT;
   if ((o.rules & kDatagram) != 0 && stream) {
     return o.level == kSOL_IP ? Errno::kEINVAL : Errno::kENOPROTOOPT;
   }
-  if ((o.rules & kStream) != 0 && !stream) return Errno::kENOPROTOOPT;
+  if ((o.rules & kStream) != 0 && !stream) return Errno::kEOPNOTSUPP;
+  int32_t v = 0;
+  if (value.size() >= sizeof v) {
+    memcpy(&v, value.data(), sizeof v);
+  } else if (o.level != kSOL_IP) {
+    return Errno::kEINVAL;
+  } else if (!value.empty()) {
+    v = value[0];  // ip(7): a byte will do; do_ip_setsockopt(): so does none
+  }
   if ((o.rules & kUnbound) != 0 && bound()) return Errno::kEINVAL;
+  if ((o.rules & kByte) != 0) v = static_cast<uint8_t>(v);
   if ((o.rules & kBool) != 0) {
     v = v != 0;
   } else if ((o.rules & kMinusOne) != 0 && v == -1) {
@@ -278,6 +282,7 @@ base::Result<void> InetSocket::SetIp(Task& task, int32_t name, std::span<const u
     case kIP_ADD_MEMBERSHIP:
     case kIP_DROP_MEMBERSHIP: {
       IpMreqn m{};
+      if (type() == kSOCK_STREAM) return Errno::kEPROTO;
       if (value.size() < 2 * sizeof(uint32_t)) return Errno::kEINVAL;
       memcpy(&m, value.data(), std::min(value.size(), sizeof m));
       const int32_t index = TRY(index_of(m.address, m.ifindex));
@@ -301,6 +306,7 @@ base::Result<void> InetSocket::SetIpv6(Task& task, int32_t name, std::span<const
     case kIPV6_ADD_MEMBERSHIP:
     case kIPV6_DROP_MEMBERSHIP: {
       const Ipv6Mreq m = TRY(Value<Ipv6Mreq>(value));
+      if (type() == kSOCK_STREAM) return Errno::kEPROTO;
       return ChangeGroup(IpAddress::V6(m.multiaddr), m.ifindex, name == kIPV6_ADD_MEMBERSHIP);
     }
     case kIPV6_PKTINFO:
@@ -364,7 +370,10 @@ base::Result<void> InetSocket::SetFamilyOption(Task& task, int32_t level, int32_
 
 base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, int32_t name,
                                                    std::span<uint8_t> out) {
-  if (!LevelFits(*this, level)) return Errno::kENOPROTOOPT;
+  if (!LevelFits(*this, level)) {
+    // do_ip_getsockopt(), do_ipv6_getsockopt().
+    return ipv6() ? Errno::kENOPROTOOPT : Errno::kEOPNOTSUPP;
+  }
   const bool mtu =
       (level == kSOL_IP && name == kIP_MTU) || (level == kSOL_IPV6 && name == kIPV6_MTU);
   if (mtu) {
@@ -372,8 +381,14 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
     const int32_t v = kLoopbackMtu;
     return Give(out, &v, sizeof v);
   }
-  if (FindOption(level, name) != nullptr) {
+  if (const IntOption* o = FindOption(level, name)) {
+    if ((o->rules & kWriteOnly) != 0) return Errno::kENOPROTOOPT;
+    if ((o->rules & kStream) != 0 && type() != kSOCK_STREAM) return Errno::kEOPNOTSUPP;
     const int32_t v = Option(level, name);
+    if ((o->rules & kWide) != 0 && out.size() >= sizeof(int64_t)) {
+      const int64_t wide = v;
+      return Give(out, &wide, sizeof wide);
+    }
     // A short buffer gets a byte of what fits into one (do_ip_getsockopt()).
     if (level == kSOL_IP && !out.empty() && out.size() < sizeof v && v >= 0 && v <= 255) {
       out[0] = static_cast<uint8_t>(v);

@@ -17,8 +17,9 @@ Endpoint FromSockaddr4(const SockAddr& a, abi::SockaddrIn* in) {
   return e;
 }
 
+constexpr uint32_t kSin6LenRfc2133 = 24;
+
 base::Result<Endpoint> FromSockaddr6(const SockAddr& a) {
-  constexpr uint32_t kSin6LenRfc2133 = 24;
   if (a.len < kSin6LenRfc2133) return abi::Errno::kEINVAL;
   if (a.family() != abi::kAF_INET6) return abi::Errno::kEAFNOSUPPORT;
   abi::SockaddrIn6 in{};
@@ -42,8 +43,16 @@ InetSocket::InetSocket(base::Ref<NetStack> stack, int32_t family, int32_t type, 
 
 InetSocket::~InetSocket() { stack_->Remove(this); }
 
+bool InetSocket::NeedsScope(const Endpoint& e) const {
+  return ipv6() && e.addr.is_link_local() && e.scope_id == 0 && device() == 0;
+}
+
 base::Result<Endpoint> InetSocket::ParseRemote(const SockAddr& a) const {
   Endpoint e;
+  // tcp_v6_connect() looks at the length before the family.
+  if (ipv6() && type() == abi::kSOCK_STREAM && a.len < kSin6LenRfc2133) {
+    return abi::Errno::kEINVAL;
+  }
   if (!ipv6() || a.family() == abi::kAF_INET) {
     // An IPv6 datagram socket sends to IPv4 addresses, too; connections don't.
     if (a.len < sizeof(abi::SockaddrIn)) return abi::Errno::kEINVAL;
@@ -58,6 +67,7 @@ base::Result<Endpoint> InetSocket::ParseRemote(const SockAddr& a) const {
   if (ipv6() && e.addr.is_v4() && Option(abi::kSOL_IPV6, abi::kIPV6_V6ONLY) != 0) {
     return abi::Errno::kENETUNREACH;
   }
+  if (NeedsScope(e)) return abi::Errno::kEINVAL;
   if (e.addr.is_any()) {
     if (e.addr.is_v4()) {
       e.addr = IpAddress::V4(abi::kINADDR_LOOPBACK);
@@ -93,7 +103,7 @@ base::Result<Endpoint> InetSocket::ParseLocal(Task& task, const SockAddr& a) {
       !task.creds().HasIn(*stack_->owner(), abi::kCAP_NET_BIND_SERVICE)) {
     return abi::Errno::kEACCES;
   }
-  if (bound()) return abi::Errno::kEINVAL;
+  if (bound() || NeedsScope(e)) return abi::Errno::kEINVAL;
   if (!own) return abi::Errno::kEADDRNOTAVAIL;
   return e;
 }

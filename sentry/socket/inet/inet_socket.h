@@ -42,6 +42,9 @@ class InetSocket : public Socket {
   };
   virtual Row Show() = 0;
 
+  // HostEnds of before are lost. What listens or is bound asks next, if there is one, for another.
+  virtual void OutsideLost(const base::Ref<NetOutside>& next) = 0;
+
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
 
  protected:
@@ -51,6 +54,8 @@ class InetSocket : public Socket {
   base::Result<Endpoint> ParseRemote(const SockAddr& a) const;
   // inet_bind(), inet6_bind(): checks the address and the caller's right to the port.
   base::Result<Endpoint> ParseLocal(Task& task, const SockAddr& a);
+  // A link-local address means nothing without an interface.
+  bool NeedsScope(const Endpoint& e) const;
   SockAddr Name(const Endpoint& e) const;
   // A place that is not bound: the family's wildcard.
   Endpoint Unbound() const;

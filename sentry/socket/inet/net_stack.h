@@ -49,7 +49,12 @@ class NetStack : public base::RefCounted {
   // 0: no such interface.
   int32_t InterfaceIndex(std::string_view name);
   bool loopback_up() const { return loopback_up_.load(std::memory_order_relaxed); }
-  void set_loopback_up(bool up) { loopback_up_.store(up, std::memory_order_relaxed); }
+  // What privileged guests change of lo, which is this kernel's own.
+  void set_loopback_up(bool up);
+  void set_loopback_mtu(uint32_t mtu);
+  void set_loopback_txqlen(uint32_t n);
+  base::Result<void> AddLoopbackAddress(const NetInterface::Address& a, bool replace);  // EEXIST
+  base::Result<void> RemoveLoopbackAddress(const NetInterface::Address& a);  // EADDRNOTAVAIL
 
   enum class Place {
     kNowhere,  // no route
@@ -64,6 +69,9 @@ class NetStack : public base::RefCounted {
 
   void SetOutside(base::Ref<NetOutside> outside);
   base::Ref<NetOutside> outside();
+  // What of this stack's sockets lay outside has ended. again: there is an outside once more, of
+  // which listeners and bound sockets get what they had.
+  void OutsideLost(bool again);
   // As outside(), if it takes what nobody inside listens for at to.
   base::Ref<NetOutside> OutsideFor(const Endpoint& to);
   // As outside(), if sockets that are bound to local may be reached from there.
@@ -94,8 +102,17 @@ class NetStack : public base::RefCounted {
   NetCounters counters;
 
  private:
+  NetInterface Loopback();
+  // An address of lo's beside those that every lo has.
+  bool IsAdded(const IpAddress& a);
+
   const base::Ref<UserNamespace> owner_;
   std::atomic<bool> loopback_up_{false};
+  std::atomic<bool> has_added_{false};  // IsAdded() of some
+  base::Mutex<base::LockClass::kLeaf> loopback_mu_;
+  uint32_t loopback_mtu_ GUARDED_BY(loopback_mu_) = kLoopbackMtu;
+  uint32_t loopback_txqlen_ GUARDED_BY(loopback_mu_) = 1000;
+  std::vector<NetInterface::Address> loopback_addresses_ GUARDED_BY(loopback_mu_);
   base::Mutex<base::LockClass::kLeaf> mu_;
   base::Ref<NetOutside> outside_ GUARDED_BY(mu_);
   base::Mutex<base::LockClass::kSocketTable> sockets_mu_;

@@ -90,6 +90,7 @@ base::Result<void> TcpSocket::SetProtocolOption(Task& task, int32_t level, int32
       return task.creds().HasIn(*stack_->owner(), abi::kCAP_NET_ADMIN) ? abi::Errno::kENOPROTOOPT
                                                                        : abi::Errno::kEPERM;
     default:
+      TRY(Int(value));
       return abi::Errno::kENOPROTOOPT;
   }
 }

@@ -56,6 +56,17 @@ base::Ref<UdpOutside> UdpSocket::MakeOutside(base::Ref<NetOutside> o) {
   return outside_;
 }
 
+void UdpSocket::OutsideLost(const base::Ref<NetOutside>& next) {
+  base::Ref<UdpOutside> out = outside();
+  if (!out || !out->Lost(static_cast<bool>(next))) return;
+  Endpoint local;
+  {
+    base::MutexLock lock(mu_);
+    local = claim_.local;
+  }
+  out->BindAgain(OutsideRequest(local, {}));
+}
+
 void UdpSocket::WillWait(uint32_t mask) {
   if (base::Ref<UdpOutside> out = outside()) out->Arm();
 }
@@ -136,6 +147,12 @@ base::Ref<NetOutside> UdpSocket::ReceiverOutside(const Endpoint& to, const Endpo
   return o;
 }
 
+bool UdpSocket::GroupUnreachable(const IpAddress& to) {
+  if (!to.is_multicast() && !to.is_broadcast()) return false;
+  if (!to.is_broadcast() && multicast_interface() == kLoopbackIndex) return false;
+  return stack_->Locate(to) == NetStack::Place::kNowhere;
+}
+
 // __ip4_datagram_connect().
 base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
   if (addr.len < sizeof(uint16_t)) return abi::Errno::kEINVAL;
@@ -144,8 +161,9 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
     return {};
   }
   const Endpoint to = TRY(ParseRemote(addr));
-  if (to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
   const bool group = to.addr.is_multicast() || to.addr.is_broadcast();
+  if (GroupUnreachable(to.addr)) return abi::Errno::kENETUNREACH;
+  if (to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
   TRY(AutoBind());
   Endpoint local, from;
   {
@@ -266,11 +284,11 @@ base::Result<uint32_t> UdpSocket::GetFamilyOption(Task& task, int32_t level, int
 base::Result<void> UdpSocket::SetProtocolOption(Task& task, int32_t level, int32_t name,
                                                 std::span<const uint8_t> value) {
   const bool send = name == abi::kUDPLITE_SEND_CSCOV;
+  int32_t v;
+  if (value.size() < sizeof v) return abi::Errno::kEINVAL;
   if (goes_outside() || (!send && name != abi::kUDPLITE_RECV_CSCOV)) {
     return abi::Errno::kENOPROTOOPT;
   }
-  int32_t v;
-  if (value.size() < sizeof v) return abi::Errno::kEINVAL;
   memcpy(&v, value.data(), sizeof v);
   constexpr int32_t kHeader = 8;
   v = v != 0 && v < kHeader ? kHeader : std::min<int32_t>(v, UINT16_MAX);

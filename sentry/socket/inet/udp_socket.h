@@ -33,6 +33,7 @@ class UdpSocket : public InetSocket {
   void WillWait(uint32_t mask) override;
   WaitQueue* wait_queue() override { return &queue_; }
   Row Show() override;
+  void OutsideLost(const base::Ref<NetOutside>& next) override;
 
  protected:
   base::Result<uint32_t> QueuedBytes(bool receive) override;
@@ -101,6 +102,8 @@ class UdpSocket : public InetSocket {
   // UDP-Lite stays inside.
   bool goes_outside() const { return protocol() != abi::kIPPROTO_UDPLITE; }
   PortTable& ports() const { return stack_->ports(protocol()); }
+  // To a group or to all, and no interface for it: lo takes it only where it was chosen.
+  bool GroupUnreachable(const IpAddress& to);
   base::Result<void> AutoBind();
   void Disconnect();
   base::Result<Target> FindTarget(const SendArgs& args);

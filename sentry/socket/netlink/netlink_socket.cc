@@ -293,8 +293,17 @@ base::Result<void> NetlinkSocket::SetFamilyOption(Task& task, int32_t level, int
 
 base::Result<uint32_t> NetlinkSocket::GetFamilyOption(Task& task, int32_t level, int32_t name,
                                                       std::span<uint8_t> out) {
-  if (level != kSolNetlink || name < abi::kNETLINK_PKTINFO || name > abi::kNETLINK_GET_STRICT_CHK) {
+  if (level != kSolNetlink || name < abi::kNETLINK_PKTINFO || name > abi::kNETLINK_GET_STRICT_CHK ||
+      name == abi::kNETLINK_RX_RING || name == abi::kNETLINK_TX_RING) {
     return abi::Errno::kENOPROTOOPT;
+  }
+  if (name == abi::kNETLINK_LIST_MEMBERSHIPS) {
+    base::MutexLock lock(mu_);
+    // A bit for each group; none before the first was joined.
+    const uint64_t groups = groups_;
+    const auto n = groups == 0 ? 0 : static_cast<uint32_t>(std::min(out.size(), sizeof groups));
+    memcpy(out.data(), &groups, n);
+    return n;
   }
   if (out.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
   base::MutexLock lock(mu_);

@@ -201,18 +201,60 @@ base::Result<void> GetRule(const NetlinkRequest& r, NetlinkReply* reply) {
   return {};
 }
 
-// RTM_NEWLINK and RTM_SETLINK of a link that exists: lo goes up and down.
+base::Result<uint32_t> Number(std::span<const uint8_t> attribute) {
+  uint32_t v;
+  if (attribute.size() < sizeof v) return abi::Errno::kERANGE;
+  memcpy(&v, attribute.data(), sizeof v);
+  return v;
+}
+
+// RTM_NEWLINK and RTM_SETLINK of a link that exists: what can be changed of lo.
 base::Result<void> SetLink(NetStack& stack, const NetlinkRequest& r) {
   const auto head = r.Head<abi::Ifinfomsg>();
   int32_t index = head.index;
-  if (std::span<const uint8_t> n = r.Find(sizeof head, abi::kIFLA_IFNAME);
-      index == 0 && !n.empty()) {
-    index = stack.InterfaceIndex(NameIn(n));
-    if (index == 0) return abi::Errno::kENODEV;
+  const std::span<const uint8_t> name = r.Find(sizeof head, abi::kIFLA_IFNAME);
+  if (index == 0 && !name.empty()) index = stack.InterfaceIndex(NameIn(name));
+  if (index == 0 && r.header.type == abi::kRTM_NEWLINK) {
+    // Kinds of links that could be made: none.
+    return (r.header.flags & abi::kNLM_F_CREATE) != 0 ? abi::Errno::kEOPNOTSUPP
+                                                      : abi::Errno::kENODEV;
   }
+  if (index <= 0) return name.empty() ? abi::Errno::kEINVAL : abi::Errno::kENODEV;
   if (index != kLoopbackIndex) return abi::Errno::kEOPNOTSUPP;
+  if (std::span<const uint8_t> mtu = r.Find(sizeof head, abi::kIFLA_MTU); mtu.data() != nullptr) {
+    stack.set_loopback_mtu(TRY(Number(mtu)));
+  }
+  if (std::span<const uint8_t> n = r.Find(sizeof head, abi::kIFLA_TXQLEN); n.data() != nullptr) {
+    stack.set_loopback_txqlen(TRY(Number(n)));
+  }
   if ((head.change & abi::kIFF_UP) != 0) stack.set_loopback_up((head.flags & abi::kIFF_UP) != 0);
   return {};
+}
+
+// inet_rtm_newaddr(), inet6_rtm_newaddr() and their opposites, of lo.
+base::Result<void> ChangeAddr(NetStack& stack, const NetlinkRequest& r) {
+  const auto head = r.Head<abi::Ifaddrmsg>();
+  const bool v4 = head.family == abi::kAF_INET;
+  if (!v4 && head.family != abi::kAF_INET6) return abi::Errno::kEOPNOTSUPP;
+  std::span<const uint8_t> bytes = r.Find(sizeof head, abi::kIFA_LOCAL);
+  if (bytes.data() == nullptr) bytes = r.Find(sizeof head, abi::kIFA_ADDRESS);
+  NetInterface::Address a;
+  a.prefix = head.prefixlen;
+  if (v4) a.addr = IpAddress::V4(0);
+  if (bytes.size() != AddressLength(a.addr) || a.prefix > 8 * bytes.size()) {
+    return abi::Errno::kEINVAL;
+  }
+  std::copy(bytes.begin(), bytes.end(), a.addr.b.end() - static_cast<long>(bytes.size()));
+  const auto index = static_cast<int32_t>(head.index);
+  if (index != kLoopbackIndex) {
+    const std::vector<NetInterface> all = stack.Interfaces();
+    const bool known = std::any_of(all.begin(), all.end(),
+                                   [&](const NetInterface& i) { return i.index == index; });
+    return known ? abi::Errno::kEOPNOTSUPP : abi::Errno::kENODEV;
+  }
+  if (r.header.type == abi::kRTM_DELADDR) return stack.RemoveLoopbackAddress(a);
+  if (!v4 && (a.addr.is_any() || a.addr.is_multicast())) return abi::Errno::kEADDRNOTAVAIL;
+  return stack.AddLoopbackAddress(a, (r.header.flags & abi::kNLM_F_REPLACE) != 0);
 }
 
 }  // namespace
@@ -235,6 +277,9 @@ base::Result<void> AnswerRoute(Task& task, NetStack& stack, const NetlinkRequest
     case abi::kRTM_NEWLINK:
     case abi::kRTM_SETLINK:
       return SetLink(stack, r);
+    case abi::kRTM_NEWADDR:
+    case abi::kRTM_DELADDR:
+      return ChangeAddr(stack, r);
     case abi::kRTM_GETNEIGH:
     case abi::kRTM_GETQDISC:
       // There are none.
