@@ -31,10 +31,16 @@ base::Error ErrorOf(int32_t error) {
   return host::HostToGuest(error);
 }
 
+bool IsSuccessor(std::span<const uint8_t> message) {
+  wire::Reader in(message);
+  const auto header = in.Get<wire::ReplyHeader>();
+  return in.Done() && header.id == wire::kSuccessorId && header.error == 0;
+}
+
 }  // namespace
 
-Client::Client(base::UniqueFd socket, std::function<void()> on_lost)
-    : socket_(std::move(socket)), on_lost_(std::move(on_lost)) {}
+Client::Client(base::UniqueFd socket, OnLost on_lost, uint64_t first_id)
+    : socket_(std::move(socket)), on_lost_(std::move(on_lost)), next_id_(first_id) {}
 
 Client::~Client() = default;
 
@@ -135,6 +141,9 @@ void Client::Run() {
     if (n == -EINTR) continue;
     if (n == -EMSGSIZE && Refuse(buffer)) continue;
     if (n <= 0) return Lose("receive", n);
+    if (fd.valid() && IsSuccessor({buffer.data(), static_cast<size_t>(n)})) {
+      return Lose("died", 0, std::move(fd));
+    }
     if (!Handle({buffer.data(), static_cast<size_t>(n)}, std::move(fd))) {
       return Lose("reply", -EPROTO);
     }
@@ -193,19 +202,20 @@ bool Client::Handle(std::span<const uint8_t> message, base::UniqueFd fd) {
   return good;
 }
 
-void Client::Lose(const char* what, long error) {
+void Client::Lose(const char* what, long error, base::UniqueFd successor) {
   absl::flat_hash_map<uint64_t, Waiting> waiting;
   {
     base::MutexLock lock(mu_);
     lost_.store(true, std::memory_order_release);
     waiting.swap(waiting_);
   }
-  LOG_WARNING("net gofer: %s: %ld; the outside is gone", what, error);
+  LOG_WARNING("net gofer: %s: %ld; the outside is gone%s", what, error,
+              successor.valid() ? " until another serves" : "");
   for (auto& [id, w] : waiting) {
     if (w.done) w.done(abi::Errno::kENETDOWN);
     if (w.described) w.described(abi::Errno::kENETDOWN);
   }
-  if (on_lost_) on_lost_();
+  if (on_lost_) on_lost_(std::move(successor));
 }
 
 bool DecodeDescription(wire::Reader& in, Description* out) {

@@ -44,9 +44,12 @@ struct SocketOption {
 class Client : public base::RefCounted {
  public:
   using Done = std::function<void(base::Result<Socket>)>;
-  // on_lost: called once, on the client's thread, when the net gofer is gone or sent nonsense.
-  // From then on everything fails with ENETDOWN.
-  explicit Client(base::UniqueFd socket, std::function<void()> on_lost = {});
+  // successor: the connection to the net gofer that takes the place of a dead one, or invalid.
+  using OnLost = std::function<void(base::UniqueFd successor)>;
+  // on_lost: called once, on the client's thread, when the net gofer is gone or sent nonsense, and
+  // what waited for it has failed. From then on everything fails with ENETDOWN. first_id: of a
+  // successor's client, its predecessor's next_id().
+  explicit Client(base::UniqueFd socket, OnLost on_lost = {}, uint64_t first_id = 1);
   ~Client() override;
 
   // op: kConnect, kListen, kBind. done is called once, on any thread, without locks.
@@ -57,6 +60,8 @@ class Client : public base::RefCounted {
   // What the network is now; waits for the answer.
   base::Result<Description> Describe();
   bool lost() const { return lost_.load(std::memory_order_acquire); }
+  // All ids that were ever used are below it, once the client is lost.
+  uint64_t next_id() const { return next_id_.load(std::memory_order_relaxed); }
 
  private:
   struct Waiting {
@@ -73,11 +78,11 @@ class Client : public base::RefCounted {
   bool Handle(std::span<const uint8_t> message, base::UniqueFd fd);
   bool Expect(uint64_t id, Waiting waiting);
   void Send(std::span<const uint8_t> message);
-  void Lose(const char* what, long error);
+  void Lose(const char* what, long error, base::UniqueFd successor = {});
 
   const base::UniqueFd socket_;
-  const std::function<void()> on_lost_;
-  std::atomic<uint64_t> next_id_{1};
+  const OnLost on_lost_;
+  std::atomic<uint64_t> next_id_;
   std::atomic<bool> lost_{false};
   base::Mutex<base::LockClass::kGofer> mu_;
   bool running_ GUARDED_BY(mu_) = false;

@@ -9,14 +9,17 @@
 
 #include "netgofer/policy/dns_testing.h"
 #include "netgofer/server/testing.h"
+#include "platform/host/host.h"
 
 namespace netgofer {
 namespace {
 
 using base::UniqueFd;
 using testing::At;
+using testing::Heard;
 using testing::Next;
 using testing::Outside;
+using testing::Say;
 
 class NetGofer : public ::testing::Test {
  protected:
@@ -30,7 +33,7 @@ class NetGofer : public ::testing::Test {
     server_ = std::make_unique<testing::ServerThread>(std::move(o));
     UniqueFd socket = server_->TakeClientSocket();
     same_socket_.reset(dup(socket.get()));
-    client_ = base::MakeRef<Client>(std::move(socket), [this] { lost_.set_value(); });
+    client_ = base::MakeRef<Client>(std::move(socket), [this](UniqueFd) { lost_.set_value(); });
   }
   void TearDown() override {
     // The client's thread has a reference of its own.
@@ -184,8 +187,8 @@ TEST_F(NetGofer, DatagramsUnderAPolicy) {
   socklen_t n = sizeof domain;
   getsockopt(s->fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &n);
   EXPECT_EQ(domain, AF_UNIX);
-  EXPECT_EQ(send(s->fd.get(), "ping", 4, 0), 4);
-  EXPECT_EQ(send(s->fd.get(), "", 0, 0), 0);
+  EXPECT_TRUE(Say(s->fd.get(), "ping"));
+  EXPECT_TRUE(Say(s->fd.get(), ""));
   sockaddr_in from{};
   n = sizeof from;
   char buffer[8];
@@ -197,7 +200,11 @@ TEST_F(NetGofer, DatagramsUnderAPolicy) {
     const std::string text = "pong" + std::to_string(i);
     sendto(peer.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&from), n);
   }
-  for (int i = 0; i < 40; i++) EXPECT_EQ(Next(s->fd.get()), "pong" + std::to_string(i));
+  for (int i = 0; i < 40; i++) EXPECT_EQ(Heard(s->fd.get()), "pong" + std::to_string(i));
+  // Less than a head is nothing.
+  EXPECT_EQ(send(s->fd.get(), "x", 1, 0), 1);
+  EXPECT_TRUE(Say(s->fd.get(), "more"));
+  EXPECT_EQ(Next(peer.get()), "more");
   EXPECT_TRUE(Connect(At("127.0.0.1", port + 1), IPPROTO_UDP).is(abi::Errno::kEPERM));
   // A socket that receives from anywhere sends nowhere.
   auto b = Ask(wire::Op::kBind, IPPROTO_UDP, {}, At("127.0.0.1", 0));
@@ -211,6 +218,45 @@ TEST_F(NetGofer, DatagramsUnderAPolicy) {
       sendto(b->fd.get(), "out", 3, MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&from), sizeof from),
       -1);
   EXPECT_EQ(errno, EPIPE);
+}
+
+TEST_F(NetGofer, MarksOfRelayedDatagrams) {
+  uint16_t port;
+  UniqueFd peer = Outside(SOCK_DGRAM, "127.0.0.1", 0, &port);
+  const int one = 1;
+  setsockopt(peer.get(), IPPROTO_IP, IP_RECVTTL, &one, sizeof one);
+  setsockopt(peer.get(), IPPROTO_IP, IP_RECVTOS, &one, sizeof one);
+  Start(AllowPort(port));
+  const std::span<const uint8_t> on{reinterpret_cast<const uint8_t*>(&one), sizeof one};
+  auto s = Ask(wire::Op::kConnect, IPPROTO_UDP, At("127.0.0.1", port), {},
+               {{IPPROTO_IP, IP_RECVTTL, on}, {IPPROTO_IP, IP_RECVTOS, on}});
+  ASSERT_TRUE(s.ok());
+  EXPECT_TRUE(Say(s->fd.get(), "marked",
+                  {.refused = 0, .marks = wire::kTos | wire::kTtl, .tos = 0x28, .ttl = 9}));
+  sockaddr_in from{};
+  char buffer[8];
+  alignas(cmsghdr) char room[128];
+  iovec iov{buffer, sizeof buffer};
+  msghdr m{&from, sizeof from, &iov, 1, room, sizeof room, 0};
+  ASSERT_EQ(recvmsg(peer.get(), &m, 0), 6);
+  int ttl = 0, tos = 0;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+    (c->cmsg_type == IP_TTL ? ttl : tos) = *CMSG_DATA(c);
+  }
+  EXPECT_EQ(ttl, 9);
+  EXPECT_EQ(tos, 0x28);
+  const int answer_ttl = 33;
+  setsockopt(peer.get(), IPPROTO_IP, IP_TTL, &answer_ttl, sizeof answer_ttl);
+  sendto(peer.get(), "answer", 6, 0, reinterpret_cast<sockaddr*>(&from), sizeof from);
+  wire::RelayHead head{};
+  EXPECT_EQ(Heard(s->fd.get(), 5000, &head), "answer");
+  EXPECT_EQ(head.marks, wire::kTos | wire::kTtl);
+  EXPECT_EQ(head.ttl, 33);
+  EXPECT_EQ(head.tos, 0);
+  // Nobody there: the relay says so.
+  peer.reset();
+  EXPECT_TRUE(Say(s->fd.get(), "lost"));
+  EXPECT_EQ(Heard(s->fd.get()), "<refused>");
 }
 
 TEST_F(NetGofer, ServesPorts) {
@@ -274,7 +320,7 @@ TEST_F(NetGofer, ItsEnd) {
   int fds[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
   UniqueFd far(fds[1]);
-  client_ = base::MakeRef<Client>(UniqueFd(fds[0]), [this] { lost_.set_value(); });
+  client_ = base::MakeRef<Client>(UniqueFd(fds[0]), [this](UniqueFd) { lost_.set_value(); });
   std::thread killer([&] {
     Next(far.get());
     far.reset();
@@ -284,6 +330,47 @@ TEST_F(NetGofer, ItsEnd) {
   EXPECT_EQ(when_lost_.wait_for(std::chrono::seconds(5)), std::future_status::ready);
   EXPECT_TRUE(Connect(At("127.0.0.1", port)).is(abi::Errno::kENETDOWN));
   EXPECT_FALSE(client_->Describe().ok());
+}
+
+TEST_F(NetGofer, ItsSuccessor) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+  UniqueFd far(fds[1]), successor;
+  client_ = base::MakeRef<Client>(UniqueFd(fds[0]), [&](UniqueFd next) {
+    successor = std::move(next);
+    lost_.set_value();
+  });
+  std::thread heir([&] {
+    // What was asked of the dead one is not asked again.
+    Next(far.get());
+    int next[2];
+    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, next);
+    UniqueFd given(next[0]), kept(next[1]);
+    const wire::ReplyHeader word{.id = wire::kSuccessorId, .error = 0, .fds = 1};
+    const int fd = given.get();
+    EXPECT_GT(host::SendWithFds(far.get(), &word, sizeof word, {&fd, 1}, 0), 0);
+    far = std::move(kept);
+  });
+  EXPECT_TRUE(Connect(At("127.0.0.1", 1)).is(abi::Errno::kENETDOWN));
+  heir.join();
+  when_lost_.wait();
+  ASSERT_TRUE(successor.valid());
+  EXPECT_TRUE(Connect(At("127.0.0.1", 1)).is(abi::Errno::kENETDOWN));
+  // Its client goes on counting, so that no id means two sockets.
+  const uint64_t first = client_->next_id();
+  lost_ = {};
+  when_lost_ = lost_.get_future().share();
+  client_ = base::MakeRef<Client>(
+      std::move(successor), [this](UniqueFd) { lost_.set_value(); }, first);
+  client_->Close(first - 1);
+  wire::RequestHeader asked{};
+  ASSERT_EQ(recv(far.get(), &asked, sizeof asked, 0), static_cast<ssize_t>(sizeof asked));
+  EXPECT_EQ(asked.id, first - 1);
+  client_->Ask(wire::Op::kConnect, {}, {}, [](base::Result<Socket>) {});
+  const std::string next = Next(far.get());
+  ASSERT_GE(next.size(), sizeof asked);
+  memcpy(&asked, next.data(), sizeof asked);
+  EXPECT_GE(asked.id, first);
 }
 
 // A resolver on a loopback address, and names that it knows.
@@ -307,7 +394,7 @@ class Names : public NetGofer {
   }
   std::string Ask(int fd, const char* name, uint32_t address) {
     const std::vector<uint8_t> q = Question(name);
-    send(fd, q.data(), q.size(), 0);
+    Say(fd, {reinterpret_cast<const char*>(q.data()), q.size()});
     sockaddr_in from{};
     socklen_t n = sizeof from;
     pollfd p{udp_.get(), POLLIN, 0};
@@ -320,7 +407,7 @@ class Names : public NetGofer {
       sendto(udp_.get(), answer.bytes().data(), answer.bytes().size(), 0,
              reinterpret_cast<sockaddr*>(&from), n);
     }
-    return Next(fd);
+    return Heard(fd);
   }
   static int Rcode(const std::string& m) { return m.size() < 12 ? -1 : m[3] & 15; }
 

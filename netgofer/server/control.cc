@@ -50,6 +50,7 @@ std::vector<uint8_t> Server::HandleControl(std::span<const uint8_t> message) {
 }
 
 uint32_t Server::SetPolicy(Policy policy, bool cut) {
+  if (options_.keep_policy) options_.keep_policy(policy);
   const bool first = !guard_.enforced();
   guard_.SetPolicy(std::move(policy));
   // First all of them: one that is cut while it connects leaves the table.

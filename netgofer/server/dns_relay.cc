@@ -70,17 +70,17 @@ std::vector<uint8_t> ScreenAnswer(Guard& guard, Lookups* lookups,
   return out;
 }
 
-void DnsRelay::FromInside(std::span<const uint8_t> message) {
+void DnsRelay::FromInside(const wire::RelayHead& head, std::span<const uint8_t> message) {
   std::vector<uint8_t> forward;
   const std::vector<uint8_t> reply = Screen(guard_, target(), &lookups_, message, &forward);
-  if (!forward.empty()) SendOutside(forward);
+  if (!forward.empty()) SendOutside(head, forward);
   // Lost if the sandbox doesn't read: it asks again.
-  if (!reply.empty()) SendInside(reply);
+  if (!reply.empty()) SendInside({}, reply);
 }
 
-bool DnsRelay::FromOutside(std::span<const uint8_t> message) {
+bool DnsRelay::FromOutside(const wire::RelayHead& head, std::span<const uint8_t> message) {
   const std::vector<uint8_t> out = ScreenAnswer(guard_, &lookups_, message);
-  if (!out.empty()) SendInside(out);
+  if (!out.empty()) SendInside(head, out);
   return true;
 }
 

@@ -1,10 +1,11 @@
 #include "netgofer/server/relay.h"
 
 #include <cerrno>
+#include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "netgofer/server/sockets.h"
-#include "netgofer/wire/messages.h"
 #include "platform/host/net_calls.h"
 
 namespace netgofer {
@@ -17,6 +18,61 @@ constexpr int kTurn = 32;
 std::vector<uint8_t>& Buffer() {
   static auto* buffer = new std::vector<uint8_t>(64 << 10);
   return *buffer;
+}
+
+struct Mark {
+  wire::RelayMarks bit;
+  uint8_t wire::RelayHead::*value;
+  int type4, type6;
+};
+constexpr Mark kMarks[] = {
+    {wire::kTos, &wire::RelayHead::tos, IP_TOS, IPV6_TCLASS},
+    {wire::kTtl, &wire::RelayHead::ttl, IP_TTL, IPV6_HOPLIMIT},
+};
+constexpr size_t kMarkRoom = std::size(kMarks) * CMSG_SPACE(sizeof(int));
+
+// sendmsg(2) to the peer, with what head marks.
+void SendMarked(int fd, bool v4, const wire::RelayHead& head, std::span<const uint8_t> message) {
+  iovec iov{const_cast<uint8_t*>(message.data()), message.size()};
+  alignas(cmsghdr) uint8_t room[kMarkRoom];
+  msghdr m{};
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  for (const Mark& mark : kMarks) {
+    if ((head.marks & mark.bit) == 0) continue;
+    const int value = head.*mark.value;
+    cmsghdr c{};
+    c.cmsg_len = CMSG_LEN(sizeof value);
+    c.cmsg_level = v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+    c.cmsg_type = v4 ? mark.type4 : mark.type6;
+    std::memcpy(room + m.msg_controllen, &c, sizeof c);
+    std::memcpy(room + m.msg_controllen + CMSG_LEN(0), &value, sizeof value);
+    m.msg_controllen += CMSG_SPACE(sizeof value);
+  }
+  if (m.msg_controllen != 0) m.msg_control = room;
+  host::Sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// recvmsg(2), with the marks that the guest's options ask for.
+long ReceiveMarked(int fd, std::span<uint8_t> into, wire::RelayHead* head) {
+  iovec iov{into.data(), into.size()};
+  alignas(cmsghdr) uint8_t room[256];
+  msghdr m{};
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  m.msg_control = room;
+  m.msg_controllen = sizeof room;
+  const long n = host::Recvmsg(fd, &m, MSG_DONTWAIT);
+  if (n < 0) return n;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+    for (const Mark& mark : kMarks) {
+      if (c->cmsg_type != (c->cmsg_level == IPPROTO_IP ? mark.type4 : mark.type6)) continue;
+      // One byte or, its order being the lowest first, a number below 256.
+      head->*mark.value = *CMSG_DATA(c);
+      head->marks |= mark.bit;
+    }
+  }
+  return n;
 }
 
 }  // namespace
@@ -57,9 +113,9 @@ void DatagramRelay::Start(base::UniqueFd outer, Done done) {
 
 void DatagramRelay::OnReady(int fd, uint32_t events) {
   if (fd == outer_.get()) return PumpOutside();
-  if ((events & EPOLLOUT) != 0 && !waiting_.empty()) {
-    if (!SendInside(waiting_)) return;
-    waiting_.clear();
+  if ((events & EPOLLOUT) != 0 && waits_) {
+    if (!SendInside(waiting_head_, waiting_)) return;
+    waits_ = false;
     inner_watch_.SetEvents(EPOLLIN);
     outer_watch_.SetEvents(EPOLLIN);
   }
@@ -69,23 +125,28 @@ void DatagramRelay::OnReady(int fd, uint32_t events) {
 void DatagramRelay::PumpInside() {
   for (int i = 0; i < kTurn && inner_; i++) {
     std::vector<uint8_t>& b = Buffer();
-    const long n = host::RecvWithFds(inner_.get(), b.data(), b.size(), {}, nullptr, MSG_DONTWAIT);
-    if (n == -EMSGSIZE) continue;
+    wire::RelayHead head;
+    const iovec iov[] = {{&head, sizeof head}, {b.data(), b.size()}};
+    const long n = host::RecvWithFds(inner_.get(), iov, {}, nullptr, MSG_DONTWAIT);
+    if (n == -EMSGSIZE || (n >= 0 && n < static_cast<long>(sizeof head))) continue;
     if (n < 0) return;
-    FromInside({b.data(), static_cast<size_t>(n)});
+    FromInside(head, {b.data(), static_cast<size_t>(n) - sizeof head});
   }
 }
 
 void DatagramRelay::PumpOutside() {
   for (int i = 0; i < kTurn && outer_; i++) {
     std::vector<uint8_t>& b = Buffer();
-    const long n = host::RecvWithFds(outer_.get(), b.data(), b.size(), {}, nullptr, MSG_DONTWAIT);
+    wire::RelayHead head{};
+    const long n = ReceiveMarked(outer_.get(), b, &head);
     // What ICMP said about datagrams that were sent, and was taken by this read.
     if (n == -ECONNREFUSED) RefuseInside();
     if (n == -ECONNREFUSED || n == -EHOSTUNREACH || n == -ENETUNREACH || n == -EMSGSIZE) continue;
     if (n < 0) return;
-    if (!FromOutside({b.data(), static_cast<size_t>(n)})) {
+    if (!FromOutside(head, {b.data(), static_cast<size_t>(n)})) {
       waiting_.assign(b.begin(), b.begin() + n);
+      waiting_head_ = head;
+      waits_ = true;
       outer_watch_.SetEvents(0);
       inner_watch_.SetEvents(EPOLLIN | EPOLLOUT);
       return;
@@ -94,25 +155,29 @@ void DatagramRelay::PumpOutside() {
 }
 
 void DatagramRelay::RefuseInside() {
-  // A descriptor that the sentry has already. Errors get lost where datagrams do.
-  const int fd = inner_.get();
-  host::SendWithFds(fd, nullptr, 0, {&fd, 1}, MSG_DONTWAIT);
+  // Errors get lost where datagrams do.
+  wire::RelayHead head{};
+  head.refused = 1;
+  SendInside(head, {});
 }
 
-void DatagramRelay::FromInside(std::span<const uint8_t> message) {
-  if (guard_.MaySendDatagram()) SendOutside(message);
+void DatagramRelay::FromInside(const wire::RelayHead& head, std::span<const uint8_t> message) {
+  if (guard_.MaySendDatagram()) SendOutside(head, message);
 }
 
-bool DatagramRelay::FromOutside(std::span<const uint8_t> message) { return SendInside(message); }
-
-bool DatagramRelay::SendInside(std::span<const uint8_t> message) {
-  return host::SendWithFds(inner_.get(), message.data(), message.size(), {}, MSG_DONTWAIT) !=
-         -EAGAIN;
+bool DatagramRelay::FromOutside(const wire::RelayHead& head, std::span<const uint8_t> message) {
+  return SendInside(head, message);
 }
 
-void DatagramRelay::SendOutside(std::span<const uint8_t> message) {
+bool DatagramRelay::SendInside(const wire::RelayHead& head, std::span<const uint8_t> message) {
+  const iovec iov[] = {{const_cast<wire::RelayHead*>(&head), sizeof head},
+                       {const_cast<uint8_t*>(message.data()), message.size()}};
+  return host::SendWithFds(inner_.get(), iov, {}, MSG_DONTWAIT) != -EAGAIN;
+}
+
+void DatagramRelay::SendOutside(const wire::RelayHead& head, std::span<const uint8_t> message) {
   // Datagrams may get lost.
-  host::SendWithFds(outer_.get(), message.data(), message.size(), {}, MSG_DONTWAIT);
+  SendMarked(outer_.get(), target().remote.address.is_v4(), head, message);
 }
 
 }  // namespace netgofer

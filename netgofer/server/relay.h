@@ -9,6 +9,7 @@
 
 #include "netgofer/policy/dns.h"
 #include "netgofer/server/flow.h"
+#include "netgofer/wire/messages.h"
 
 namespace netgofer {
 
@@ -43,18 +44,22 @@ class DatagramRelay : public Relay {
   void OnReady(int fd, uint32_t events) override;
 
  protected:
-  virtual void FromInside(std::span<const uint8_t> message);
+  // head: what is beside the message.
+  virtual void FromInside(const wire::RelayHead& head, std::span<const uint8_t> message);
   // False: the sandbox can't take more now.
-  virtual bool FromOutside(std::span<const uint8_t> message);
-  bool SendInside(std::span<const uint8_t> message);
-  void SendOutside(std::span<const uint8_t> message);
+  virtual bool FromOutside(const wire::RelayHead& head, std::span<const uint8_t> message);
+  bool SendInside(const wire::RelayHead& head, std::span<const uint8_t> message);
+  void SendOutside(const wire::RelayHead& head, std::span<const uint8_t> message);
 
  private:
   void PumpInside();
   void PumpOutside();
   // Tells the sentry that what it sent was refused.
   void RefuseInside();
-  std::vector<uint8_t> waiting_;  // for room inside; nothing is read from outside meanwhile
+  // For room inside; nothing is read from outside meanwhile.
+  std::vector<uint8_t> waiting_;
+  wire::RelayHead waiting_head_{};
+  bool waits_ = false;
 };
 
 // The questions that are on their way to the resolver, under ids of our own.
@@ -88,8 +93,8 @@ class DnsRelay : public DatagramRelay {
   using DatagramRelay::DatagramRelay;
 
  protected:
-  void FromInside(std::span<const uint8_t> message) override;
-  bool FromOutside(std::span<const uint8_t> message) override;
+  void FromInside(const wire::RelayHead& head, std::span<const uint8_t> message) override;
+  bool FromOutside(const wire::RelayHead& head, std::span<const uint8_t> message) override;
 
  private:
   Lookups lookups_;

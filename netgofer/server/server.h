@@ -42,6 +42,8 @@ struct ServerOptions {
   std::vector<Published> published;
   std::vector<Address> resolvers;  // that the sandbox uses
   std::optional<Policy> policy;
+  // Told of every policy that a command sets, before it is in force.
+  std::function<void(const Policy&)> keep_policy;
   // Called once, after set-up and before the first message: boot installs the system call filter
   // here. False ends the server.
   std::function<bool()> lock_down;

@@ -5,10 +5,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -63,6 +66,12 @@ inline base::UniqueFd Outside(int type, const char* address, uint16_t port, uint
   return fd;
 }
 
+// A datagram through a relay.
+inline bool Say(int fd, std::string_view text, wire::RelayHead head = {}) {
+  const iovec iov[] = {{&head, sizeof head}, {const_cast<char*>(text.data()), text.size()}};
+  return writev(fd, iov, 2) == static_cast<ssize_t>(sizeof head + text.size());
+}
+
 // The next message or bytes; "<none>" if nothing comes within the time.
 inline std::string Next(int fd, int timeout_ms = 5000) {
   pollfd p{fd, POLLIN, 0};
@@ -70,6 +79,16 @@ inline std::string Next(int fd, int timeout_ms = 5000) {
   char buffer[65536];
   const ssize_t n = recv(fd, buffer, sizeof buffer, 0);
   return n < 0 ? "<error>" : std::string(buffer, static_cast<size_t>(n));
+}
+
+// The next datagram of a relay; "<refused>" if it is word of that.
+inline std::string Heard(int fd, int timeout_ms = 5000, wire::RelayHead* head = nullptr) {
+  const std::string message = Next(fd, timeout_ms);
+  wire::RelayHead h;
+  if (message.front() == '<' || message.size() < sizeof h) return message;
+  memcpy(&h, message.data(), sizeof h);
+  if (head != nullptr) *head = h;
+  return h.refused != 0 ? "<refused>" : message.substr(sizeof h);
 }
 
 }  // namespace netgofer::testing

@@ -48,6 +48,10 @@ struct ReplyHeader {
   uint32_t fds;   // 0 or 1
 };
 
+// A reply of this id, with a socket, answers nothing: the process that served died, all that it had
+// made is ended, and the socket leads to the next one. It is the last on its connection.
+inline constexpr uint64_t kSuccessorId = 0;
+
 struct SocketRequest {
   Endpoint local;
   Endpoint remote;
@@ -65,6 +69,16 @@ struct OptionHead {
 };
 
 enum SocketFlags : uint32_t { kSendsAnywhere = 1, kRelayed = 2 };
+
+// Before each datagram through a relay, either way. To the sentry also without a datagram: what was
+// sent before was refused.
+struct RelayHead {
+  uint8_t refused;
+  uint8_t marks;     // RelayMarks: which of the next two are there
+  uint8_t tos, ttl;  // of this datagram: IP_TOS or IPV6_TCLASS, IP_TTL or IPV6_HOPLIMIT
+};
+
+enum RelayMarks : uint8_t { kTos = 1, kTtl = 2 };
 
 struct SocketReply {
   Endpoint local;
@@ -117,6 +131,7 @@ struct ControlReply {
 };
 
 static_assert(gofer::wire::WireType<RequestHeader> && gofer::wire::WireType<ReplyHeader>);
+static_assert(gofer::wire::WireType<RelayHead>);
 static_assert(gofer::wire::WireType<SocketRequest> && gofer::wire::WireType<SocketReply>);
 static_assert(gofer::wire::WireType<InterfaceHead> && gofer::wire::WireType<InterfaceAddress>);
 static_assert(gofer::wire::WireType<Route> && gofer::wire::WireType<ControlReply>);

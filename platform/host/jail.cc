@@ -73,6 +73,21 @@ base::Status NamespaceError(int err) {
                              "): " + remedy);
 }
 
+base::UniqueFd OpenPid(long pid) {
+  return base::UniqueFd(static_cast<int>(Call<SYS_pidfd_open>(pid, 0)));
+}
+
+// A byte from fd; false when there is none to come, the process being dead (a pidfd, or -1: then
+// the end of file says so).
+bool AwaitByte(int fd, int process) {
+  pollfd p[2] = {{fd, POLLIN, 0}, {process, POLLIN, 0}};
+  while (process >= 0 && Poll(p, 2, nullptr) == -EINTR) {
+  }
+  if (process >= 0 && p[0].revents == 0) return false;
+  char byte;
+  return Read(fd, &byte, 1) == 1;
+}
+
 }  // namespace
 
 base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
@@ -84,22 +99,25 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
   if (long r = Socketpair(SOCK_STREAM, pipe_fds); r < 0)
     return base::Status::Errno("socketpair", static_cast<int>(-r));
   base::UniqueFd parent_end(pipe_fds[0]), child_end(pipe_fds[1]);
+  // In a shared table no end of file tells of a death.
+  base::UniqueFd command = options.share_files ? OpenPid(Getpid()) : base::UniqueFd();
   bool user_namespace = !root || !options.keep_user_namespace;
+  const int flags = options.namespaces | (options.share_files ? CLONE_FILES : 0) | SIGCHLD;
   long pid = -EPERM;
-  if (user_namespace) {
-    pid = Call<SYS_clone>(CLONE_NEWUSER | options.namespaces | SIGCHLD, 0, 0, 0, 0);
-  }
+  if (user_namespace) pid = Call<SYS_clone>(CLONE_NEWUSER | flags, 0, 0, 0, 0);
   if (pid < 0 && root) {
     user_namespace = false;
-    pid = Call<SYS_clone>(options.namespaces | SIGCHLD, 0, 0, 0, 0);
+    pid = Call<SYS_clone>(flags, 0, 0, 0, 0);
   }
   if (pid < 0) return NamespaceError(static_cast<int>(-pid));
   if (pid == 0) {
     in_user_namespace = user_namespace;
+    // All are the command's to close, where it is one table.
+    if (options.share_files) parent_end.Release();
     parent_end.reset();
     if (!options.outlive) Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
-    char byte;
-    if (Read(child_end.get(), &byte, 1) != 1) ExitGroup(1);
+    const int death = options.share_files ? command.Release() : -1;
+    if (!AwaitByte(child_end.get(), death)) ExitGroup(1);
     if (user_namespace && options.ids == Ids::kNobody) {
       if (root) Call<SYS_setgroups>(0, nullptr);
       if (Call<SYS_setresgid>(0, 0, 0) < 0 || Call<SYS_setresuid>(0, 0, 0) < 0) ExitGroup(1);
@@ -107,19 +125,20 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
       if (!options.outlive) Call<SYS_prctl>(PR_SET_PDEATHSIG, SIGKILL);
       // The command may have ended meanwhile; if it lives, it keeps its end open until it has seen
       // our byte.
-      pollfd p{child_end.get(), POLLIN, 0};
+      pollfd p{options.share_files ? death : child_end.get(), POLLIN, 0};
       timespec now{0, 0};
       if (Poll(&p, 1, &now) > 0) ExitGroup(1);
     }
     Write(child_end.get(), "k", 1);
+    if (options.share_files) child_end.Release();
     return 0;
   }
-  child_end.reset();
+  if (!options.share_files) child_end.reset();
   base::Status status;
   if (user_namespace) status = MapIds(static_cast<int>(pid), options.ids, root, uid, gid);
-  char byte = 'k';
+  const base::UniqueFd child = options.share_files ? OpenPid(pid) : base::UniqueFd();
   if (status.ok() &&
-      (Write(parent_end.get(), &byte, 1) != 1 || Read(parent_end.get(), &byte, 1) != 1)) {
+      (Write(parent_end.get(), "k", 1) != 1 || !AwaitByte(parent_end.get(), child.get()))) {
     status = base::Status::Error("the sandbox's process died at its start");
   }
   if (!status.ok()) {

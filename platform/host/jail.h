@@ -31,6 +31,9 @@ struct ForkOptions {
   // Root's child stays in the caller's user namespace: what DropRights() leaves it then counts
   // outside too. Others can't have namespaces without a user namespace.
   bool keep_user_namespace = false;
+  // One table of descriptors for both, as long as one of them lives: what the child makes can be
+  // ended by the caller when the child was killed. Not with `outlive`.
+  bool share_files = false;
 };
 
 // Forks this (single-threaded) process into new namespaces; 0 in the child, whose ids are mapped

@@ -1,22 +1,32 @@
 #include "runsc-cli/boot/net_launch.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "netgofer/server/sockets.h"
+#include "netgofer/wire/messages.h"
 #include "platform/base/log.h"
 #include "platform/host/filter.h"
+#include "platform/host/host.h"
 #include "platform/host/jail.h"
 #include "runsc-cli/boot/launch.h"
 
@@ -24,6 +34,9 @@ namespace runsc {
 namespace {
 
 using base::Status;
+
+constexpr int64_t kLeastLife = 1'000'000'000;  // ns
+constexpr int kPause = 1000;                   // ms
 
 // runc does this for a namespace that it makes.
 void RaiseLoopback() {
@@ -45,7 +58,50 @@ Status LockUp() {
   return host::DropRights(rights);
 }
 
-int Serve(NetLaunch& launch) {
+// The policy that was set last while the sandbox ran, in memory that outlives who was told: the
+// waiting process never looks at it, the next that serves does.
+class KeptPolicy {
+ public:
+  bool Open() {
+    void* p =
+        mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return false;
+    shared_ = static_cast<Shared*>(p);
+    return true;
+  }
+  void Set(const netgofer::Policy& policy) {
+    const std::vector<uint8_t> encoded = netgofer::Encode(policy);
+    if (encoded.size() > netgofer::kMaxEncoded) return;
+    const uint32_t next = shared_->current.load() % kSlots + 1;
+    Slot& slot = shared_->slots[next - 1];
+    memcpy(slot.bytes, encoded.data(), encoded.size());
+    slot.size = static_cast<uint32_t>(encoded.size());
+    shared_->current.store(next);
+  }
+  // Leaves *policy as it is if none was set. False: what was set is no policy.
+  bool Get(std::optional<netgofer::Policy>* policy) const {
+    const uint32_t current = shared_->current.load();
+    if (current == 0) return true;
+    if (current > kSlots) return false;
+    const Slot& slot = shared_->slots[current - 1];
+    return slot.size <= sizeof slot.bytes &&
+           netgofer::Decode({slot.bytes, slot.size}, &policy->emplace());
+  }
+
+ private:
+  static constexpr uint32_t kSlots = 2;  // a death while one is written leaves the other
+  struct Slot {
+    uint32_t size;
+    uint8_t bytes[netgofer::kMaxEncoded];
+  };
+  struct Shared {
+    std::atomic<uint32_t> current;  // counted from 1; 0: none
+    Slot slots[kSlots];
+  };
+  Shared* shared_ = nullptr;
+};
+
+int Serve(NetLaunch& launch, KeptPolicy& policy) {
   base::SetLog(launch.log, launch.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
   Status s = LockUp();
   if (!s.ok()) {
@@ -56,6 +112,11 @@ int Serve(NetLaunch& launch) {
   prctl(PR_SET_NAME, "moat-network");
   netgofer::ServerOptions o = std::move(launch.plan.gofer);
   o.socket = std::move(launch.socket);
+  if (!policy.Get(&o.policy)) {
+    base::LogReport("net gofer: the policy was lost");
+    return 1;
+  }
+  o.keep_policy = [&policy](const netgofer::Policy& p) { policy.Set(p); };
   o.lock_down = [debug = launch.debug] {
     Status f = host::InstallFilter(host::kNetGofer,
                                    debug ? host::Violation::kReport : host::Violation::kKill);
@@ -80,6 +141,42 @@ bool WaitForUse(const NetLaunch& launch) {
   }
 }
 
+// Ends what a dead net gofer left in the table that it shared with this process. The sentry has
+// copies of those sockets, which a new policy must not find open and can't cut.
+bool EndSockets(const std::vector<int>& ours) {
+  DIR* d = opendir("/proc/self/fd");
+  if (d == nullptr) return false;
+  std::vector<int> left;
+  while (const dirent* e = readdir(d)) {
+    const int fd = atoi(e->d_name);  // "." and "..": 0, which is ours
+    if (fd != dirfd(d) && std::find(ours.begin(), ours.end(), fd) == ours.end()) left.push_back(fd);
+  }
+  closedir(d);
+  for (int fd : left) {
+    int family = AF_UNSPEC;
+    socklen_t size = sizeof family;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size);
+    if (family == AF_INET || family == AF_INET6) {
+      netgofer::Disconnect(fd);
+      netgofer::StopSending(fd);
+    }
+    close(fd);
+  }
+  return true;
+}
+
+// Gives the sentry a new connection in place of the one whose net gofer died.
+bool Succeed(NetLaunch& launch) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) return false;
+  base::UniqueFd sentrys(fds[0]), ours(fds[1]);
+  const netgofer::wire::ReplyHeader word{.id = netgofer::wire::kSuccessorId, .error = 0, .fds = 1};
+  const int given = sentrys.get();
+  if (host::SendWithFds(launch.socket.get(), &word, sizeof word, {&given, 1}, 0) < 0) return false;
+  launch.socket = std::move(ours);
+  return true;
+}
+
 int Wait(NetLaunch launch) {
   if (launch.plan.name_space && setns(launch.plan.name_space.get(), CLONE_NEWNET) != 0) {
     base::LogReport("net gofer: entering the network namespace: %s", strerror(errno));
@@ -87,20 +184,38 @@ int Wait(NetLaunch launch) {
   }
   launch.plan.name_space.reset();
   if (launch.plan.join_sandbox) RaiseLoopback();
+  KeptPolicy policy;
+  if (!policy.Open()) return 1;
   host::ForgetCode();
-  if (!WaitForUse(launch)) return 0;
   host::ForkOptions fork;
   fork.namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
   fork.keep_user_namespace = true;
-  auto child = host::ForkIntoNamespaces(fork);
-  if (!child.ok()) {
-    base::LogReport("net gofer: %s", child.status().text().c_str());
-    return 1;
-  }
-  if (*child == 0) _exit(Serve(launch));
-  // The connection must end with the child.
-  launch = NetLaunch{};
-  while (waitpid(*child, nullptr, 0) < 0 && errno == EINTR) {
+  fork.share_files = true;
+  while (WaitForUse(launch)) {
+    const int64_t start = host::ClockNow(CLOCK_MONOTONIC);
+    auto child = host::ForkIntoNamespaces(fork);
+    if (!child.ok()) {
+      base::LogReport("net gofer: %s", child.status().text().c_str());
+      return 1;
+    }
+    if (*child == 0) _exit(Serve(launch, policy));
+    int status;
+    while (waitpid(*child, &status, 0) < 0) {
+      if (errno != EINTR) return 1;
+    }
+    // One that ended by itself has no sentry any more, or one that talks nonsense: nobody serves it
+    // again, and the connection ends with this process.
+    const bool killed = WIFSIGNALED(status);
+    if (!EndSockets({0, 1, 2, launch.socket.get(), launch.plan.gofer.control.get(),
+                     launch.plan.gofer.log.get(), launch.log}) ||
+        !killed || !Succeed(launch)) {
+      return 0;
+    }
+    // Whoever finds a way to kill it can't have it start over and over, each time with new limits.
+    if (host::ClockNow(CLOCK_MONOTONIC) - start < kLeastLife) {
+      pollfd gone{launch.socket.get(), 0, 0};
+      poll(&gone, 1, kPause);
+    }
   }
   return 0;
 }
@@ -119,7 +234,8 @@ base::StatusOr<pid_t> StartNetGofer(NetLaunch launch) {
   setsid();
   CloseOthers({launch.socket.get(), launch.plan.name_space.get(), launch.plan.gofer.control.get(),
                launch.plan.gofer.log.get(), launch.log});
-  dup2(launch.log, 2);
+  // None of the three becomes a socket's.
+  for (int fd = 0; fd < 3; fd++) dup2(launch.log, fd);
   base::SetLog(launch.log, base::LogLevel::kWarning);
   _exit(Wait(std::move(launch)));
 }

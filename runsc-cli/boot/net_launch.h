@@ -1,6 +1,8 @@
-// The net gofer's process. Until the sandbox uses its network for the first time, it is a fork of
-// the command that waits, and has read nothing of anybody's; then it makes a child that locks
-// itself up and serves, and waits for its end.
+// The net gofer's processes. One is a fork of the command that waits and reads nothing of
+// anybody's. When the sandbox uses its network for the first time, it makes a child that locks
+// itself up and serves. If the child is killed, it ends the child's sockets, so that the sentry
+// keeps nothing that a policy doesn't know of, and makes the next when there is something to serve,
+// under the policy that was set last.
 #pragma once
 
 #include <sys/types.h>

@@ -1,5 +1,5 @@
 """Network namespaces for tests: the container's, with a resolver on 127.0.0.11, and one that stands for everything outside, joined
-by a pair of virtual interfaces. The addresses are of a block for documentation, which policies take for the internet's."""
+by a pair of virtual interfaces, whose outer end is a port of a bridge. The addresses are of a block for documentation, which policies take for the internet's."""
 import os
 import shutil
 import subprocess
@@ -31,6 +31,46 @@ def serve(c):
 while True:
     c, _ = t.accept()
     threading.Thread(target=serve, args=(c,), daemon=True).start()
+"""
+# What no well-behaved peer does: resets each connection, takes nothing from one, answers a datagram
+# with very many.
+BAD = r"""
+import socket, struct, sys, threading
+address = sys.argv[1]
+reset, stall = socket.create_server((address, 7100)), socket.create_server((address, 7101))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind((address, 7102))
+def resets():
+    while True:
+        c, _ = reset.accept(); c.recv(1)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); c.close()
+def stalls():
+    kept = []
+    while True: kept.append(stall.accept())
+for f in resets, stalls: threading.Thread(target=f, daemon=True).start()
+print("ready", flush=True)
+while True:
+    _, peer = u.recvfrom(100)
+    for i in range(20000): u.sendto(bytes(1000), peer)
+"""
+# Tells each datagram's time to live, in one with a time of 33.
+TTL = r"""
+import socket, struct, sys
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind((sys.argv[1], int(sys.argv[2])))
+u.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 33); u.setsockopt(socket.IPPROTO_IP, 12, 1)
+print("ready", flush=True)
+while True:
+    _, controls, _, peer = u.recvmsg(100, 100)
+    u.sendto(b"%d" % struct.unpack("i", controls[0][2]), peer)
+"""
+# An HTTP server that sends everybody elsewhere.
+REDIRECT = r"""
+import socket, sys
+s = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    c, _ = s.accept(); c.recv(4096)
+    c.sendall(b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % sys.argv[3].encode())
+    c.close()
 """
 DNS = r"""
 import socket, struct, sys, threading
@@ -85,12 +125,17 @@ class Net:
             for ns in (self.inner, self.outer):
                 ip("netns", "add", ns)
                 ip("-n", ns, "link", "set", "lo", "up")
-            ip("-n", self.inner, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0",
+            ip("-n", self.inner, "link", "add", "eth0", "type", "veth", "peer", "name", "port0",
                "netns", self.outer)
-            for ns, addresses in ((self.inner, [INSIDE]), (self.outer, [OUTSIDE, OTHER])):
+            ip("-n", self.outer, "link", "add", "bridge0", "type", "bridge")
+            ip("-n", self.outer, "link", "set", "port0", "master", "bridge0", "up")
+            for ns, device, addresses in ((self.inner, "eth0", [INSIDE]),
+                                          (self.outer, "bridge0", [OUTSIDE, OTHER])):
                 for a in addresses:
-                    ip("-n", ns, "addr", "add", a + "/24", "dev", "eth0")
-                ip("-n", ns, "link", "set", "eth0", "up")
+                    ip("-n", ns, "addr", "add", a + "/24", "dev", device)
+                ip("-n", ns, "link", "set", device, "up")
+            # For the net gofer, which is nobody in a container of root's.
+            self.sysctl(self.inner, "net/ipv4/ping_group_range", "0 2147483647")
         except BaseException:
             self.__exit__()
             raise
@@ -104,6 +149,10 @@ class Net:
         for ns in (self.inner, self.outer):
             subprocess.run(["ip", "netns", "del", ns], stderr=subprocess.DEVNULL, timeout=20)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def sysctl(self, ns, name, value):
+        subprocess.run(["ip", "netns", "exec", ns, "sh", "-c", 'echo "$1" >/proc/sys/"$0"', name,
+                        value], check=True, timeout=20)
 
     def python(self, ns, script, *args, timeout=20):
         """Runs a script in a namespace; its output."""

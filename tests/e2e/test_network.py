@@ -1,9 +1,12 @@
 """The network outside: modes, published ports, namespaces of the test's own making, egress policies."""
+import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -13,11 +16,17 @@ import unittest
 import moat
 import netns
 from moat import Bundle, Case
-from netns import DNS, ECHO, INSIDE, OTHER, OUTSIDE, RESOLVER
+from netns import BAD, DNS, ECHO, INSIDE, OTHER, OUTSIDE, REDIRECT, RESOLVER, TTL
 
-# In the guest: each argument is something to try; a line says what came of it.
+# In the guest: each argument (without any: each line of the input) is something to try; a line says
+# what came of it. "again" is said by the socket that was tried last.
 TRY = r"""
-import errno, socket, struct, sys
+import errno, socket, struct, sys, urllib.request
+def echo(where):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    s.settimeout(5); s.connect((where, 0))
+    s.send(struct.pack(">BBHHH", 8, 0, 0, 0, 1) + b"x")
+    return "echo %d" % s.recv(100)[0]
 def lookup(name, tcp=False):
     q = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0)
     q += b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
@@ -27,8 +36,16 @@ def lookup(name, tcp=False):
     a = s.recv(4096)
     if tcp: a = a[2:] if len(a) > 2 else s.recv(4096)
     return "rcode %d" % (a[3] & 15)
+kept = None
 def attempt(what):
+    global kept
     kind, _, where = what.partition("=")
+    if kind == "again":
+        kept.send(b"x"); return kept.recv(100).decode()
+    if kind == "icmp": return echo(where)
+    if kind == "http":
+        try: return urllib.request.urlopen("http://" + where, timeout=5).read().decode()
+        except urllib.error.URLError as e: raise e.reason
     if kind == "dns": return lookup(where)
     if kind == "dnstcp": return lookup(where, True)
     host, _, port = where.rpartition(":")
@@ -42,8 +59,9 @@ def attempt(what):
         s.sendto(b"x", (host, int(port)))
     else:
         s.connect((host, int(port))); s.send(b"x")
+    kept = s
     return s.recv(100).decode()
-for what in sys.argv[1:]:
+for what in sys.argv[1:] or map(str.strip, sys.stdin):
     try: r = attempt(what)
     except socket.timeout: r = "timeout"
     except OSError as e: r = errno.errorcode.get(e.errno, str(e))
@@ -141,43 +159,100 @@ print(socket.create_connection(where).getpeername() == where)
                 moat.MOAT = saved
             self.ok(r, "True ['ENOBUFS']\nTrue\n")
 
-    def test_gofer_dies(self):
-        script = r"""
-import errno, socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-print("ready", flush=True)
-sys.stdin.readline()
-try: print("got", s.recv(10))
-except OSError as e: print(errno.errorcode[e.errno])
-try: socket.create_connection((sys.argv[1], int(sys.argv[2])))
-except OSError as e: print(errno.errorcode[e.errno])
-print("alive")
-"""
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            before = set(moat.moat_processes())
-            p = subprocess.Popen(moat.MOAT + ["do", "--network=host"] + moat.root_flags() +
-                                 ["--", "python3", "-c", script, "127.0.0.1",
-                                  str(s.getsockname()[1])], stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE)
-            try:
-                self.assertEqual(p.stdout.readline(), b"ready\n")
-                for pid in set(moat.moat_processes()) - before:
-                    if self.is_net_gofer(pid):
-                        os.kill(pid, signal.SIGKILL)
-                time.sleep(0.3)
-                out, _ = p.communicate(b"\n", timeout=20)
-                self.assertEqual(out, b"ECONNRESET\nENETDOWN\nalive\n")
-            finally:
-                p.kill()
-                p.wait()
 
-    @staticmethod
-    def is_net_gofer(pid):
+def net_gofers(before):
+    """The processes that serve sandboxes started since."""
+    found = []
+    for pid in set(moat.moat_processes()) - set(before):
         try:
             with open("/proc/%d/comm" % pid) as f:
-                return f.read() == "moat-network\n"
+                if f.read() == "moat-network\n":
+                    found.append(pid)
         except OSError:
-            return False
+            pass
+    return found
+
+
+def parent(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return int(f.read().rpartition(")")[2].split()[1])
+
+
+class GoferDies(Case):
+    """The process that makes a sandbox's sockets is killed."""
+    SCRIPT = r"""
+import errno, socket, sys
+def told(f):
+    try: return f()
+    except OSError as e: return errno.errorcode[e.errno]
+stream, datagrams = [("127.0.0.1", int(a)) for a in sys.argv[1:3]]
+s = socket.create_connection(stream)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.connect(datagrams); u.send(b"lost")
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.bind(("127.0.0.1", 0))
+l = socket.create_server(("127.0.0.1", 0))
+print(l.getsockname()[1], b.getsockname()[1], flush=True)
+print(told(lambda: u.recv(10)), told(lambda: s.recv(10)), flush=True)
+def again():
+    u.send(b"again")
+    return socket.create_connection(stream).recv(10), u.recv(10)
+print(told(again), flush=True)
+if "serve" in sys.argv:
+    c, _ = l.accept(); c.sendall(b"served")
+    data, peer = b.recvfrom(10); b.sendto(data, peer)
+    print(peer[0], flush=True)
+"""
+
+    def setUp(self):
+        self.stream = socket.create_server(("127.0.0.1", 0))
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", 0))
+        for s in (self.stream, self.datagrams):
+            s.settimeout(10)
+            self.addCleanup(s.close)
+        self.before = moat.moat_processes()
+
+    def start(self, *args):
+        ports = [str(s.getsockname()[1]) for s in (self.stream, self.datagrams)]
+        p = subprocess.Popen(moat.MOAT + ["do", "--network=host"] + moat.root_flags() +
+                             ["--", "python3", "-c", self.SCRIPT, *ports, *args],
+                             stdout=subprocess.PIPE)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        own = p.stdout.readline().split()
+        self.assertEqual(self.datagrams.recv(10), b"lost")
+        first = self.stream.accept()[0]
+        self.addCleanup(first.close)
+        return p, [("127.0.0.1", int(port)) for port in own]
+
+    def test_another_takes_its_place(self):
+        with self.no_leaks():
+            p, (listener, bound) = self.start("serve")
+            gofer, = net_gofers(self.before)
+            os.kill(gofer, signal.SIGKILL)
+            self.assertEqual(p.stdout.readline(), b"ENETDOWN ECONNRESET\n")
+            data, peer = self.datagrams.recvfrom(10)
+            self.datagrams.sendto(b"back", peer)
+            with self.stream.accept()[0] as c:
+                c.sendall(b"more")
+            self.assertEqual((data, p.stdout.readline()), (b"again", b"(b'more', b'back')\n"))
+            # What listened or was bound still is.
+            with socket.create_connection(listener, 10) as c:
+                self.assertEqual(c.recv(10), b"served")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+                u.settimeout(10)
+                u.sendto(b"datagram", bound)
+                self.assertEqual(u.recvfrom(10), (b"datagram", bound))
+            self.assertEqual(p.wait(20), 0)
+
+    def test_none_takes_its_place(self):
+        p, (listener, bound) = self.start()
+        gofer, = net_gofers(self.before)
+        os.kill(parent(gofer), signal.SIGKILL)
+        self.assertEqual(p.stdout.readline(), b"ENETDOWN ECONNRESET\n")
+        self.assertEqual(p.stdout.readline(), b"ENETDOWN\n")
+        self.assertEqual(p.wait(20), 0)
+        self.assertRaises(OSError, socket.create_connection, listener, 1)
 
 
 # A server and a client of many connections: each is opened, used, kept, and used again.
@@ -294,6 +369,7 @@ class Namespaces(Case):
     def bundle(self, *args):
         b = Bundle(["python3", "-c"] + list(args))
         self.addCleanup(b.__exit__)
+        b.config["root"]["readonly"] = True  # with runc, nothing stays in memory
         b.config["linux"]["namespaces"][-1]["path"] = self.net.path
         resolv = self.net.file("resolv.conf", "nameserver %s\n" % RESOLVER)
         b.config["mounts"].append({"destination": "/etc/resolv.conf", "type": "bind",
@@ -320,13 +396,25 @@ class Namespaces(Case):
         self.net.serve(self.net.inner, DNS, RESOLVER, "good.test=" + OUTSIDE, "bad.test=" + OTHER,
                        "rebound.test=10.0.0.1", "meta.test=169.254.169.254")
 
+    def with_runc(self, test):
+        """What test returns, which must be the same with runc, where that is installed."""
+        got = test()
+        if shutil.which("runc"):
+            saved, moat.MOAT = moat.MOAT, ["runc"]
+            try:
+                self.assertEqual(got, test())
+            finally:
+                moat.MOAT = saved
+        return got
+
     def test_client(self):
         self.outside()
         self.assertEqual(
-            self.attempt(None, "tcp=%s:7000" % OUTSIDE, "udp=%s:7000" % OUTSIDE,
-                         "sendto=%s:7000" % OUTSIDE, "tcp=::ffff:%s:7000" % OUTSIDE,
-                         "name=good.test:7000", "dns=good.test", "dnstcp=good.test",
-                         "tcp=%s:7009" % OUTSIDE),
+            self.with_runc(lambda: self.attempt(
+                None, "tcp=%s:7000" % OUTSIDE, "udp=%s:7000" % OUTSIDE,
+                "sendto=%s:7000" % OUTSIDE, "tcp=::ffff:%s:7000" % OUTSIDE,
+                "name=good.test:7000", "dns=good.test", "dnstcp=good.test",
+                "tcp=%s:7009" % OUTSIDE)),
             ["tcp:x", "udp:x", "udp:x", "tcp:x", "tcp:x", "rcode 0", "rcode 0", "ECONNREFUSED"])
 
     def test_interfaces(self):
@@ -339,18 +427,19 @@ class Namespaces(Case):
         b = self.bundle(script)
         with open(os.path.join(b.dir, "config.json"), "w") as f:
             json.dump(b.config, f)
-        p = subprocess.Popen(moat.MOAT + ["run", "--bundle", b.dir, "e2e-server-%d" % os.getpid()],
-                             stdout=subprocess.PIPE)
-        try:
-            self.assertEqual(p.stdout.readline(), b"up\n")
-            get = "import socket, sys; print(socket.create_connection((sys.argv[1], 8080), 5).recv(99).decode())"
-            self.assertEqual(self.net.python(self.net.outer, get, INSIDE), OUTSIDE + "\n")
-            self.assertEqual(self.net.python(self.net.inner, get, "127.0.0.1"), "127.0.0.1\n")
-            self.assertEqual(p.wait(20), 0)
-        finally:
-            p.kill()
-            p.wait()
-            p.stdout.close()
+        get = "import socket, sys; print(socket.create_connection((sys.argv[1], 8080), 5).recv(99).decode())"
+
+        def serve():
+            p = subprocess.Popen(moat.MOAT + ["run", "--bundle", b.dir, "e2e-server-%d" % os.getpid()],
+                                 stdout=subprocess.PIPE)
+            try:
+                return [p.stdout.readline(), self.net.python(self.net.outer, get, INSIDE),
+                        self.net.python(self.net.inner, get, "127.0.0.1"), p.wait(20)]
+            finally:
+                p.kill()
+                p.wait()
+                p.stdout.close()
+        self.assertEqual(self.with_runc(serve), [b"up\n", OUTSIDE + "\n", "127.0.0.1\n", 0])
 
     def test_cidr_rules(self):
         self.outside()
@@ -360,8 +449,52 @@ class Namespaces(Case):
             self.attempt(policy, "tcp=%s:7000" % OUTSIDE, "tcp=%s:7000" % OTHER,
                          "tcp=%s:7001" % OTHER, "udp=%s:7000" % OUTSIDE,
                          "sendto=%s:7000" % OUTSIDE, "tcp=::ffff:%s:7000" % OTHER,
-                         "tcp=::ffff:%s:7000" % OUTSIDE),
-            ["tcp:x", "EPERM", "tcp:x", "EPERM", "EPERM", "EPERM", "tcp:x"])
+                         "udp=::ffff:%s:7000" % OUTSIDE, "tcp=::ffff:%s:7000" % OUTSIDE),
+            ["tcp:x", "EPERM", "tcp:x", "EPERM", "EPERM", "EPERM", "EPERM", "tcp:x"])
+
+    def test_icmp_rules(self):
+        policy = {"rules": [{"action": "allow", "cidr": OUTSIDE, "protocol": "icmp"}]}
+        self.assertEqual(self.attempt(policy, "icmp=" + OUTSIDE, "icmp=" + OTHER,
+                                      "tcp=%s:7000" % OUTSIDE), ["echo 0", "EPERM", "EPERM"])
+        policy["rules"][0]["protocol"] = "udp"
+        self.assertEqual(self.attempt(policy, "icmp=" + OUTSIDE), ["EPERM"])
+
+    def test_redirects(self):
+        self.outside()
+        self.net.serve(self.net.outer, REDIRECT, OUTSIDE, "8000", "http://%s:7000/" % OTHER)
+        self.net.serve(self.net.outer, REDIRECT, OUTSIDE, "8001", "http://[::ffff:%s]:7000/" % OTHER)
+        policy = {"rules": [{"action": "allow", "domain": "good.test"}]}
+        self.assertEqual(self.attempt(policy, "http=good.test:8000/", "http=good.test:8001/"),
+                         ["EPERM", "EPERM"])
+
+    def test_bad_peers(self):
+        """Connections that are reset, peers that take nothing, floods: none stops the others."""
+        self.outside()
+        self.net.serve(self.net.outer, BAD, OUTSIDE)
+        script = r"""
+import socket, time
+def connect(port): return socket.create_connection(("%s", port), 10)
+def works():
+    c = connect(7000); c.send(b"x"); return c.recv(9) == b"tcp:x"
+r = connect(7100); r.send(b"x")
+try: print(r.recv(9))
+except ConnectionResetError: print("reset", works())
+s = connect(7101); s.setblocking(False); sent = 0
+try:
+    while sent < 1 << 30: sent += s.send(bytes(65536))
+except BlockingIOError: print("stalls", works())
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(10); u.connect(("%s", 7102)); u.send(b"x")
+time.sleep(0.5)
+print("flood", works(), all(len(u.recv(2000)) == 1000 for i in range(50)))
+""" % (OUTSIDE, OUTSIDE)
+        want = "reset True\nstalls True\nflood True True\n"
+        self.ok(self.bundle(script).run(), want)
+        saved = moat.MOAT
+        moat.MOAT = saved + ["--egress-policy", self.net.file("policy.json", '{"default": "allow"}')]
+        try:
+            self.ok(self.bundle(script).run(), want)
+        finally:
+            moat.MOAT = saved
 
     def test_udp_rules(self):
         self.outside()
@@ -445,61 +578,91 @@ if "errors" in sys.argv:
     e.sendto(b"lost", where); print(told(lambda: e.recv(10)))
     data, controls, flags, to = e.recvmsg(10, 200, 0x2000)  # MSG_ERRQUEUE
     print(data, to == where, [(l, t, struct.unpack("IB", d[:5])) for l, t, d in controls])
-    e.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
-    e.sendmsg([b"x"], [(socket.IPPROTO_IP, 2, struct.pack("i", 9))], 0, ("%s", 7000))
-    data, controls, flags, to = e.recvmsg(10, 200)
-    print(data, controls[0][:2])
-""" % (OUTSIDE, OUTSIDE)
+m = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); m.settimeout(3)
+m.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
+m.sendmsg([b"ttl"], [(socket.IPPROTO_IP, 2, struct.pack("i", 9))], 0, (where[0], 7200))
+data, controls, flags, to = m.recvmsg(10, 200)
+print(data, to, controls)
+""" % OUTSIDE
         self.outside()
+        self.net.serve(self.net.outer, TTL, OUTSIDE, "7200")
+        marked = "b'9' ('%s', 7200) [(0, 2, %r)]\n" % (OUTSIDE, struct.pack("i", 33))
         self.ok(self.bundle(script, "errors").run(),
-                "ECONNREFUSED\n-\nECONNREFUSED\nb'lost' True [(0, 11, (111, 2))]\nb'udp:x' (0, 2)\n")
+                "ECONNREFUSED\n-\nECONNREFUSED\nb'lost' True [(0, 11, (111, 2))]\n" + marked)
         # The same through a relay.
         policy = self.net.file("policy.json", '{"default": "allow"}')
         saved = moat.MOAT
         moat.MOAT = saved + ["--egress-policy", policy]
         try:
-            self.ok(self.bundle(script).run(), "ECONNREFUSED\ntimed out\n")
+            self.ok(self.bundle(script).run(), "ECONNREFUSED\ntimed out\n" + marked)
         finally:
             moat.MOAT = saved
 
-    def test_live_change(self):
-        self.outside()
-        script = ("import socket, sys\n"
-                  "s = socket.create_connection(('%s', 7000))\n"
-                  "def word():\n"
-                  "    try: s.send(b'x'); return s.recv(9).decode()\n"
-                  "    except OSError as e: return str(e.errno)\n"
-                  "print(word(), flush=True)\n"
-                  "for l in sys.stdin: print(word(), flush=True)" % OUTSIDE)
-        b = self.bundle(script)
+    @contextlib.contextmanager
+    def live(self):
+        """A running sandbox: what tries something in there, and what gives it a policy."""
+        b = self.bundle(TRY)
         with open(os.path.join(b.dir, "config.json"), "w") as f:
             json.dump(b.config, f)
         root, name = os.path.join(self.net.dir, "state"), "e2e-live-%d" % os.getpid()
         p = subprocess.Popen(moat.MOAT + ["--root", root, "run", "--bundle", b.dir, name],
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-        def word():
-            p.stdin.write(b"\n")
+        def attempt(what):
+            p.stdin.write(what.encode() + b"\n")
             p.stdin.flush()
             return p.stdout.readline().decode().strip()
+
+        def set_policy(policy, *flags):
+            file = self.net.file("live.json", json.dumps(policy))
+            return moat.run("--root", root, "network", name, "--set", file, *flags)
         try:
-            self.assertEqual(p.stdout.readline(), b"tcp:x\n")
-            deny = self.net.file("deny.json", "{}")
-            self.ok(moat.run("--root", root, "network", name, "--set", deny), "")
-            self.assertEqual(word(), "tcp:x")
-            r = self.ok(moat.run("--root", root, "network", name, "--set", deny, "--cut"))
-            self.assertEqual(r.out, "1 connections cut\n")
-            self.assertEqual(word(), "104")  # ECONNRESET
+            yield attempt, set_policy
         finally:
             p.kill()
             p.wait()
             p.stdin.close()
             p.stdout.close()
+
+    def test_live_change(self):
+        self.outside()
+        with self.live() as (attempt, set_policy):
+            self.assertEqual(attempt("tcp=%s:7000" % OUTSIDE), "tcp:x")
+            self.ok(set_policy({}), "")
+            self.assertEqual(attempt("again"), "tcp:x")
+            self.assertEqual(self.ok(set_policy({}, "--cut")).out, "1 connections cut\n")
+            self.assertEqual(attempt("again"), "ECONNRESET")
+            # Datagrams.
+            self.ok(set_policy({"default": "allow"}))
+            self.assertEqual(attempt("udp=%s:7000" % OUTSIDE), "udp:x")
+            self.ok(set_policy({}, "--cut"))
+            self.assertEqual(attempt("again"), "EPERM")
         # The sandbox ends a moment after its command.
         for _ in range(100):
-            r = moat.run("--root", root, "network", name, "--set", deny)
+            r = set_policy({})
             if r.status != 0 and "doesn't run" in r.err:
                 break
             time.sleep(0.05)
         self.assertEqual(r.status, 1)
         self.one_line(r, "doesn't run")
+
+    def test_policy_outlives_the_net_gofer(self):
+        self.outside()
+        before = moat.moat_processes()
+        with self.live() as (attempt, set_policy):
+            self.assertEqual(attempt("tcp=%s:7001" % OUTSIDE), "tcp:x")
+            self.ok(set_policy({"rules": [{"action": "allow", "cidr": OUTSIDE, "ports": 7000,
+                                           "protocol": "tcp"}]}), "")
+            self.assertEqual(attempt("again"), "tcp:x")
+            # The second dies young: the third takes a moment to come, and nothing passes meanwhile.
+            for turn in range(2):
+                gofer, = net_gofers(before)
+                os.kill(gofer, signal.SIGKILL)
+                time.sleep(0.2)  # until the sandbox has heard of it
+                self.assertEqual(attempt("again"), "ECONNRESET")
+                self.assertEqual(attempt("tcp=%s:7001" % OUTSIDE), "EPERM")
+                self.assertEqual(attempt("udp=%s:7000" % OUTSIDE), "EPERM")
+                self.assertEqual(attempt("sendto=%s:7000" % OUTSIDE), "EPERM")
+                self.assertEqual(attempt("tcp=%s:7000" % OUTSIDE), "tcp:x")
+            self.assertEqual(self.ok(set_policy({}, "--cut")).out, "1 connections cut\n")
+            self.assertEqual(attempt("again"), "ECONNRESET")

@@ -83,6 +83,39 @@ std::vector<ControlMessage> TakeControls(msghdr* m) {
   return out;
 }
 
+// Of a relayed datagram's head and control messages, those of the family that its peer has.
+NetOutside::RelayHead HeadOf(std::span<const ControlMessage> controls) {
+  NetOutside::RelayHead head{};
+  for (const ControlMessage& c : controls) {
+    int32_t v = -1;
+    if (c.data.size() == sizeof v) memcpy(&v, c.data.data(), sizeof v);
+    if (c.data.size() == 1) v = c.data[0];
+    if (v < 0) continue;
+    const bool v6 = c.level == abi::kSOL_IPV6;
+    if (c.type == (v6 ? abi::kIPV6_TCLASS : abi::kIP_TOS)) {
+      head.marks |= NetOutside::RelayHead::kTos;
+      head.tos = static_cast<uint8_t>(v);
+    } else if (c.type == (v6 ? abi::kIPV6_HOPLIMIT : abi::kIP_TTL)) {
+      head.marks |= NetOutside::RelayHead::kTtl;
+      head.ttl = static_cast<uint8_t>(v);
+    }
+  }
+  return head;
+}
+
+std::vector<ControlMessage> ControlsOf(const NetOutside::RelayHead& head, bool v4) {
+  std::vector<ControlMessage> out;
+  if (head.marks & NetOutside::RelayHead::kTtl) {
+    out.push_back(v4 ? ControlMessage::Of(abi::kSOL_IP, abi::kIP_TTL, int32_t{head.ttl})
+                     : ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_HOPLIMIT, int32_t{head.ttl}));
+  }
+  if (head.marks & NetOutside::RelayHead::kTos) {
+    out.push_back(v4 ? ControlMessage::Of(abi::kSOL_IP, abi::kIP_TOS, head.tos)
+                     : ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_TCLASS, int32_t{head.tos}));
+  }
+  return out;
+}
+
 // Options that the sentry sets itself: those of setsockopt's rows in host_calls.def.
 bool IsOwn(const NetOutside::Option& o) {
   if (o.level == abi::kIPPROTO_TCP) {
@@ -119,12 +152,12 @@ bool IsOwn(const NetOutside::Option& o) {
   }
 }
 
-// All host ends with a peer.
-class Connected {
+// All host ends.
+class Registry {
  public:
-  static Connected& Get() {
-    static auto* connected = new Connected;
-    return *connected;
+  static Registry& Get() {
+    static auto* registry = new Registry;
+    return *registry;
   }
   void Add(HostEnd* e) {
     base::MutexLock lock(mu_);
@@ -151,11 +184,11 @@ class Connected {
 
 HostEnd::HostEnd(base::Ref<NetOutside> outside, NetOutside::HostSocket s)
     : outside_(std::move(outside)), socket_(std::move(s)) {
-  if (remote().port != 0) Connected::Get().Add(this);
+  Registry::Get().Add(this);
 }
 
 HostEnd::~HostEnd() {
-  if (remote().port != 0) Connected::Get().Remove(this);
+  Registry::Get().Remove(this);
   Detach();
   // The descriptor goes first: the outside keeps one of its own until it hears of this.
   const uint64_t id = socket_.id;
@@ -210,11 +243,11 @@ void HostEnd::OnHostReady(uint32_t ready) {
   if (WaitQueue* q = queue_.load(std::memory_order_acquire)) q->Wake(ready);
 }
 
-void HostEnd::ResetAll() {
-  for (const base::Ref<HostEnd>& e : Connected::Get().All()) e->Reset();
+void HostEnd::LoseAll() {
+  for (const base::Ref<HostEnd>& e : Registry::Get().All()) e->Lose();
 }
 
-void HostEnd::Reset() {
+void HostEnd::Lose() {
   fate_.store(Fate::kReset, std::memory_order_release);
   OnHostReady(Poll());
 }
@@ -234,7 +267,7 @@ base::Error HostEnd::Failed(long r) {
 }
 
 base::Result<uint64_t> HostEnd::Send(IoBuffer& src, uint32_t flags) {
-  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+  if (lost()) [[unlikely]] {
     return TakeReset() != 0 ? abi::Errno::kECONNRESET : abi::Errno::kEPIPE;
   }
   HostIov pieces[kMaxPieces];
@@ -261,9 +294,12 @@ base::Result<uint64_t> HostEnd::Send(IoBuffer& src, uint32_t flags) {
 
 base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoint* to, bool ipv6,
                                        std::span<const ControlMessage> controls) {
-  iovec iov{const_cast<void*>(data), n};
+  if (lost()) [[unlikely]]
+    return abi::Errno::kENETDOWN;
+  NetOutside::RelayHead head;
+  iovec iov[] = {{&head, sizeof head}, {const_cast<void*>(data), n}};
   msghdr m{};
-  m.msg_iov = &iov;
+  m.msg_iov = iov + 1;
   m.msg_iovlen = 1;
   sockaddr_storage name;
   if (to != nullptr) {
@@ -271,23 +307,33 @@ base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoin
     m.msg_namelen = ToHost(*to, ipv6, &name);
   }
   alignas(cmsghdr) uint8_t room[kMaxControls];
-  if (!controls.empty()) {
+  if (socket_.relayed) {
+    head = HeadOf(controls);
+    m.msg_iov = iov;
+    m.msg_iovlen = 2;
+  } else if (!controls.empty()) {
     m.msg_control = room;
     m.msg_controllen = PutControls(controls, room);
   }
   const long r = host::Sendmsg(socket_.fd.get(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+  // A new policy has ended it: shut the socket down, or closed the relay.
+  if (r == -EPIPE || (socket_.relayed && (r == -ECONNREFUSED || r == -ENOTCONN))) {
+    return abi::Errno::kEPERM;
+  }
   if (r < 0) return Failed(r);
   return static_cast<uint64_t>(r);
 }
 
-base::Result<uint64_t> HostEnd::ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags) {
+base::Result<uint64_t> HostEnd::ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags,
+                                               NetOutside::RelayHead* head) {
   HostIov pieces[kMaxPieces];
   const size_t n = dst.HostVec(true, pieces, kMaxPieces);
   if (n == 0 && dst.remaining() > 0) return abi::Errno::kEFAULT;
-  iovec iov[kMaxPieces];
-  for (size_t i = 0; i < n; i++) iov[i] = {pieces[i].base, pieces[i].len};
-  m->msg_iov = iov;
-  m->msg_iovlen = n;
+  iovec iov[kMaxPieces + 1];
+  iov[0] = {head, sizeof *head};
+  for (size_t i = 0; i < n; i++) iov[i + 1] = {pieces[i].base, pieces[i].len};
+  m->msg_iov = head != nullptr ? iov : iov + 1;
+  m->msg_iovlen = head != nullptr ? n + 1 : n;
   const msghdr asked = *m;
   long r;
   for (int tries = 0; tries < 2; tries++) {
@@ -297,12 +343,16 @@ base::Result<uint64_t> HostEnd::ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_
     Arm();
   }
   if (r < 0) return Failed(r);
+  if (head != nullptr) {
+    r -= static_cast<long>(sizeof *head);
+    if (r < 0) return abi::Errno::kEIO;
+  }
   dst.Consume(std::min(static_cast<size_t>(r), dst.remaining()));
   return static_cast<uint64_t>(r);
 }
 
 base::Result<HostEnd::Received> HostEnd::ReceiveStream(IoBuffer& dst, uint32_t flags) {
-  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
+  if (lost()) [[unlikely]] {
     if (TakeReset() != 0) return abi::Errno::kECONNRESET;
     return Received{};
   }
@@ -316,10 +366,9 @@ base::Result<HostEnd::Received> HostEnd::ReceiveStream(IoBuffer& dst, uint32_t f
 
 base::Result<HostEnd::Received> HostEnd::ReceiveDatagram(IoBuffer& dst, uint32_t flags,
                                                          bool controls) {
-  if (fate_.load(std::memory_order_acquire) != Fate::kAlive) [[unlikely]] {
-    if (TakeReset() != 0) return abi::Errno::kECONNRESET;
-    return Received{};
-  }
+  // Who owns this tells of it, once it has put everything in order.
+  if (lost()) [[unlikely]]
+    return abi::Errno::kEAGAIN;
   constexpr uint32_t kPassed = abi::kMSG_PEEK | abi::kMSG_TRUNC | abi::kMSG_ERRQUEUE;
   // A relay has no queue of errors.
   if (socket_.relayed && (flags & abi::kMSG_ERRQUEUE) != 0) return abi::Errno::kEAGAIN;
@@ -328,14 +377,14 @@ base::Result<HostEnd::Received> HostEnd::ReceiveDatagram(IoBuffer& dst, uint32_t
   msghdr m{};
   m.msg_name = &from;
   m.msg_namelen = sizeof from;
-  // A relay knows nothing beside messages; without room its descriptors go at once.
   if (controls && !socket_.relayed) {
     m.msg_control = room;
     m.msg_controllen = sizeof room;
   }
   Received got;
-  got.bytes = TRY(ReceiveMessage(dst, &m, flags & kPassed));
-  if (socket_.relayed && (m.msg_flags & MSG_CTRUNC) != 0) {
+  NetOutside::RelayHead head{};
+  got.bytes = TRY(ReceiveMessage(dst, &m, flags & kPassed, socket_.relayed ? &head : nullptr));
+  if (head.refused != 0) {
     if ((flags & abi::kMSG_PEEK) != 0) {
       msghdr none{};
       (void)host::Recvmsg(socket_.fd.get(), &none, MSG_DONTWAIT);
@@ -345,6 +394,7 @@ base::Result<HostEnd::Received> HostEnd::ReceiveDatagram(IoBuffer& dst, uint32_t
   got.flags = static_cast<uint32_t>(m.msg_flags) & (abi::kMSG_TRUNC | abi::kMSG_ERRQUEUE);
   got.from = m.msg_namelen >= sizeof(sockaddr_in) ? FromHost(from) : remote();
   if (m.msg_control != nullptr) got.controls = TakeControls(&m);
+  if (controls && socket_.relayed) got.controls = ControlsOf(head, remote().addr.is_v4());
   return got;
 }
 
@@ -357,6 +407,8 @@ base::Result<base::Ref<HostEnd>> HostEnd::Accept() {
     if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
     Arm();
   }
+  // The net gofer died, and with it its sockets: another may listen for this one soon.
+  if (r == -EINVAL) r = -EAGAIN;
   // The table that is full isn't the guest's.
   if (r == -EMFILE) r = -ENFILE;
   if (r < 0) return Failed(r);
@@ -376,6 +428,7 @@ base::Result<void> HostEnd::Shutdown(int32_t how) {
 
 uint32_t HostEnd::Poll() {
   if (const Fate f = fate_.load(std::memory_order_acquire); f != Fate::kAlive) [[unlikely]] {
+    if (remote().port == 0) return 0;
     const uint32_t ended = POLLIN | POLLRDNORM | POLLRDHUP | POLLOUT | POLLWRNORM | POLLHUP;
     return f == Fate::kReset ? ended | POLLERR : ended;
   }
@@ -393,6 +446,12 @@ int32_t HostEnd::TakeError() {
 uint32_t HostEnd::ReadableBytes() {
   int n = 0;
   return host::Ioctl(socket_.fd.get(), FIONREAD, &n) < 0 ? 0 : static_cast<uint32_t>(n);
+}
+
+uint32_t HostEnd::DatagramBytes() {
+  const uint32_t n = ReadableBytes();
+  const uint32_t head = socket_.relayed ? sizeof(NetOutside::RelayHead) : 0;
+  return n - std::min(n, head);
 }
 
 bool HostEnd::Info(abi::TcpInfo* out) {

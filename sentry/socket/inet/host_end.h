@@ -58,22 +58,27 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
   // SO_ERROR, which is cleared.
   int32_t TakeError();
   uint32_t ReadableBytes();
+  // Of the next datagram.
+  uint32_t DatagramBytes();
   // False: not a TCP socket of the host.
   bool Info(abi::TcpInfo* out);
   // Takes effect before what is sent next, where the option is about how data moves; others are the
   // outside's to set, and do nothing on connections that were accepted.
   void SetOption(NetOutside::Option o);
-  // The outside is gone: all that are connected are reset, as their users see it.
-  static void ResetAll();
+  // The outside that gave them is gone: all connections are reset, as their users see it; nobody
+  // comes to listeners any more, and datagram sockets say ENETDOWN.
+  static void LoseAll();
+  bool lost() const { return fate_.load(std::memory_order_acquire) != Fate::kAlive; }
 
  private:
-  // One recvmsg(2) into dst; m has all but the pieces.
-  base::Result<uint64_t> ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags);
+  // One recvmsg(2) into dst; m has all but the pieces. head: where the message has one.
+  base::Result<uint64_t> ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_t flags,
+                                        NetOutside::RelayHead* head = nullptr);
   void OnHostReady(uint32_t ready) override;
   base::Error Failed(long r);
-  // Zero, or once ECONNRESET after ResetAll().
+  // Zero, or once ECONNRESET after LoseAll().
   int32_t TakeReset();
-  void Reset();
+  void Lose();
 
   const base::Ref<NetOutside> outside_;
   NetOutside::HostSocket socket_;

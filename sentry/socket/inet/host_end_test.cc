@@ -24,14 +24,15 @@ struct FakeOutside : public NetOutside {
 
 class HostEndTest : public ::testing::Test {
  protected:
-  void Open(int type) {
+  void Open(int type, bool relayed = false) {
     int s[2];
     ASSERT_EQ(socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, s), 0);
     other_.reset(s[1]);
     NetOutside::HostSocket h;
     h.fd.reset(s[0]);
     h.id = 7;
-    h.remote.port = 80;
+    h.remote = {.addr = IpAddress::V4(abi::kINADDR_LOOPBACK), .port = 80, .scope_id = 0};
+    h.relayed = relayed;
     end_ = base::MakeRef<HostEnd>(outside_, std::move(h));
     end_->Attach(&queue_);
   }
@@ -95,6 +96,55 @@ TEST_F(HostEndTest, Datagrams) {
   EXPECT_EQ(r->bytes, 2u);
   EXPECT_EQ(r->flags, abi::kMSG_TRUNC);
   EXPECT_EQ(r->from.port, 80);  // a relay has no addresses: the peer asked for
+}
+
+TEST_F(HostEndTest, RelayedDatagrams) {
+  Open(SOCK_DGRAM, true);
+  using Head = NetOutside::RelayHead;
+  const ControlMessage ttl = ControlMessage::Of(abi::kSOL_IP, abi::kIP_TTL, int32_t{9});
+  ASSERT_TRUE(end_->SendTo("one", 3, nullptr, false, {&ttl, 1}).ok());
+  char buf[16];
+  ASSERT_EQ(read(other_.get(), buf, sizeof buf), 7);
+  Head head;
+  memcpy(&head, buf, sizeof head);
+  EXPECT_EQ(head.marks, Head::kTtl);
+  EXPECT_EQ(head.ttl, 9);
+  EXPECT_EQ(std::string(buf + sizeof head, 3), "one");
+  head = {.refused = 0, .marks = Head::kTos, .tos = 4, .ttl = 0};
+  memcpy(buf, &head, sizeof head);
+  memcpy(buf + sizeof head, "two", 3);
+  ASSERT_EQ(write(other_.get(), buf, sizeof head + 3), 7);
+  EXPECT_EQ(end_->DatagramBytes(), 3u);
+  char got[2];
+  IoBuffer b = IoBuffer::Kernel(got, sizeof got);
+  auto r = end_->ReceiveDatagram(b, abi::kMSG_PEEK | abi::kMSG_TRUNC, true);
+  ASSERT_TRUE(r.ok());
+  EXPECT_EQ(r->bytes, 3u);
+  EXPECT_EQ(std::string(got, 2), "tw");
+  ASSERT_EQ(r->controls.size(), 1u);
+  EXPECT_EQ(r->controls[0].type, abi::kIP_TOS);
+  EXPECT_EQ(Receive(0, false), "two");
+  head = {.refused = 1, .marks = 0, .tos = 0, .ttl = 0};
+  ASSERT_EQ(write(other_.get(), &head, sizeof head), 4);
+  EXPECT_EQ(Receive(0, false), "<error 111>");
+  // Nothing that a relay says.
+  ASSERT_EQ(write(other_.get(), "x", 1), 1);
+  EXPECT_EQ(Receive(0, false), "<error 5>");
+}
+
+TEST_F(HostEndTest, TheOutsideIsGone) {
+  Open(SOCK_DGRAM);
+  HostEnd::LoseAll();
+  EXPECT_TRUE(end_->lost());
+  EXPECT_EQ(Receive(0, false), "<error 11>");
+  EXPECT_TRUE(end_->SendTo("x", 1, nullptr, false, {}).is(abi::Errno::kENETDOWN));
+  Open(SOCK_STREAM);
+  HostEnd::LoseAll();
+  EXPECT_NE(end_->Poll() & abi::kEPOLLERR, 0u);
+  EXPECT_EQ(Receive(0, true), "<error 104>");
+  EXPECT_EQ(Receive(0, true), "");
+  IoBuffer b = IoBuffer::Kernel("x", 1);
+  EXPECT_TRUE(end_->Send(b, 0).is(abi::Errno::kEPIPE));
 }
 
 TEST_F(HostEndTest, TheOutsideHearsOfTheEnd) {

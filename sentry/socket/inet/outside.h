@@ -73,6 +73,13 @@ class NetOutside : public base::RefCounted {
     // Set before the socket is bound. What the outside does not let guests set is skipped.
     std::vector<Option> options;
   };
+  // Before each datagram through a relay, either way.
+  struct RelayHead {
+    uint8_t refused;  // from outside, without a datagram: what was sent before was refused
+    uint8_t marks;    // which of the next two are there
+    uint8_t tos, ttl;
+    static constexpr uint8_t kTos = 1, kTtl = 2;
+  };
   // A host socket, non-blocking. With local and remote as guests shall see them: nobody asks the
   // host for them.
   struct HostSocket {
@@ -82,8 +89,7 @@ class NetOutside : public base::RefCounted {
     base::UniqueFd fd;
     uint64_t id = 0;  // for SetOption and Closed
     Endpoint local, remote;
-    // A relay of the net gofer's. An empty datagram with a descriptor beside it is its own word:
-    // what was sent before was refused (ECONNREFUSED).
+    // A relay of the net gofer's; of datagrams, each has a RelayHead.
     bool relayed = false;
     // Of Bind: messages may be sent to any address through it. If not, each destination is asked
     // for with Connect (from the same local port), and sent to through the socket that it gives.

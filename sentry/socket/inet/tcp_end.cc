@@ -235,6 +235,17 @@ void TcpEnd::OutsideConnected(base::Ref<NetOutside> outside,
   host->Arm();
 }
 
+void TcpEnd::OutsideListens(base::Ref<HostEnd> host) {
+  base::Ref<HostEnd> old;  // goes after the lock
+  {
+    base::MutexLock lock(mu_);
+    if (state_ != State::kListening || dead_) return;
+    host->Attach(&queue_);
+    old = std::exchange(host_, host);
+  }
+  host->Arm();
+}
+
 void TcpEnd::AdmitWaiting() {
   for (;;) {
     base::Ref<TcpEnd> client;

@@ -63,6 +63,8 @@ class TcpEnd : public base::RefCounted {
       REQUIRES_LOCK(client->mu_, listener.mu_);
   // What the outside says to a connect(2).
   void OutsideConnected(base::Ref<NetOutside> outside, base::Result<NetOutside::HostSocket> answer);
+  // Another listener of the outside's, for one that is lost.
+  void OutsideListens(base::Ref<HostEnd> host);
   // After a connection was accepted: the next that waits gets its place.
   void AdmitWaiting();
 

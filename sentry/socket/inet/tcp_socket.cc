@@ -104,30 +104,62 @@ base::Result<void> TcpSocket::Listen(Task& task, int32_t backlog) {
     claim = Claim(end_->claim_.local);
   }
   TRY(stack_->tcp.SetListening(end_.get(), claim, true));
+  auto fail = [&](base::Error error) -> base::Result<void> {
+    (void)stack_->tcp.SetListening(end_.get(), claim, false);
+    return error;
+  };
   base::Ref<HostEnd> host;
   if (base::Ref<NetOutside> outside = stack_->OutsideTowards(claim.local)) {
-    NetOutside::Request request = OutsideRequest(claim.local, {});
-    request.backlog = limit;
-    base::Result<base::Ref<HostEnd>> got =
-        HostEnd::Ask(task, std::move(outside), &NetOutside::Listen, std::move(request));
-    if (!got.ok()) {
-      (void)stack_->tcp.SetListening(end_.get(), claim, false);
-      return got.error();
-    }
+    base::Result<base::Ref<HostEnd>> got = HostEnd::Ask(
+        task, std::move(outside), &NetOutside::Listen, ListenRequest(claim.local, limit));
+    if (!got.ok()) return fail(got.error());
     host = std::move(*got);
     if (host) {
       host->Attach(&end_->queue_);
       host->Arm();
     }
   }
-  base::MutexLock lock(end_->mu_);
-  end_->claim_ = claim;
-  end_->outside_.store(static_cast<bool>(host), std::memory_order_relaxed);
-  end_->host_ = std::move(host);
-  end_->state_ = State::kListening;
-  end_->error_ = 0;
-  end_->no_receive_ = end_->fin_sent_ = end_->fin_received_ = false;
-  return {};
+  {
+    base::MutexLock lock(end_->mu_);
+    if (!host || !host->lost()) {
+      end_->claim_ = claim;
+      end_->outside_.store(static_cast<bool>(host), std::memory_order_relaxed);
+      end_->host_ = std::move(host);
+      end_->state_ = State::kListening;
+      end_->error_ = 0;
+      end_->no_receive_ = end_->fin_sent_ = end_->fin_received_ = false;
+      return {};
+    }
+  }
+  return fail(abi::Errno::kENETDOWN);
+}
+
+NetOutside::Request TcpSocket::ListenRequest(const Endpoint& local, uint32_t backlog) {
+  NetOutside::Request request = OutsideRequest(local, {});
+  request.backlog = backlog;
+  return request;
+}
+
+void TcpSocket::OutsideLost(const base::Ref<NetOutside>& next) {
+  Endpoint local;
+  uint32_t backlog;
+  {
+    // Goes after the lock, and before the same port is asked for again.
+    base::Ref<HostEnd> old;
+    base::MutexLock lock(end_->mu_);
+    if (end_->state_ != State::kListening || !end_->outside_.load(std::memory_order_relaxed)) {
+      return;
+    }
+    old = std::move(end_->host_);
+    local = end_->claim_.local;
+    backlog = end_->backlog_;
+  }
+  if (!next) return;
+  next->Listen(ListenRequest(local, backlog),
+               [end = end_, next](base::Result<NetOutside::HostSocket> answer) {
+                 if (!answer.ok() || !answer->fd.valid()) return;
+                 end->OutsideListens(base::MakeRef<HostEnd>(next, std::move(*answer)));
+               });
 }
 
 base::Result<base::Ref<Socket>> TcpSocket::Accept(uint32_t flags) {

@@ -24,6 +24,7 @@ class TcpSocket : public InetSocket {
   WaitQueue* wait_queue() override { return &end_->queue_; }
   base::Result<uint64_t> Ioctl(Task& task, uint32_t cmd, UserAddr arg) override;
   Row Show() override;
+  void OutsideLost(const base::Ref<NetOutside>& next) override;
 
  protected:
   base::Result<uint32_t> QueuedBytes(bool receive) override;
@@ -49,6 +50,8 @@ class TcpSocket : public InetSocket {
   base::Result<void> AutoBind();
   // Starts a connection; it may stand at once.
   base::Result<void> StartConnect(const Endpoint& to);
+  // What the outside is asked for a listener with.
+  NetOutside::Request ListenRequest(const Endpoint& local, uint32_t backlog);
   void ConnectOutside(base::Ref<NetOutside> outside, const Endpoint& to);
   // Accepts a connection of the outside's into fresh, which nobody else knows.
   static base::Result<void> TakeFromOutside(HostEnd& listener, TcpEnd& fresh);

@@ -128,6 +128,7 @@ base::Result<UdpSocket::Target> UdpSocket::FindTarget(const SendArgs& args) {
     t.ttl = 1;
   }
   TRY(ReadControls(args, &t));
+  if (GroupUnreachable(t.to.addr)) return abi::Errno::kENETUNREACH;
   if (t.to.addr.is_broadcast() && !flag(abi::kSO_BROADCAST)) return abi::Errno::kEACCES;
   if (t.from.addr.is_any()) {
     t.from.addr = t.to.addr.is_multicast() || t.to.addr.is_broadcast()
@@ -152,7 +153,6 @@ base::Result<uint64_t> UdpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
   {
     base::MutexLock lock(mu_);
     if (error_ != 0) return static_cast<abi::Errno>(std::exchange(error_, 0));
-    if (no_send_) return abi::Errno::kEPIPE;
   }
   TRY(AutoBind());
   Packet p;
@@ -168,6 +168,7 @@ base::Result<uint64_t> UdpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
       corked_.clear();
       return abi::Errno::kEMSGSIZE;
     }
+    if (no_send_) return abi::Errno::kEPIPE;
     p.data.reset(new uint8_t[std::max<uint64_t>(total, 1)]);
     if (!corked_.empty()) memcpy(p.data.get(), corked_.data(), corked_.size());
     if (src.CopyFrom(p.data.get() + corked_.size(), len) != len) return abi::Errno::kEFAULT;
@@ -210,12 +211,6 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   c.lo_packets.fetch_add(1, std::memory_order_relaxed);
   c.lo_bytes.fetch_add(p.len, std::memory_order_relaxed);
   if (t.to.addr.is_multicast() || t.to.addr.is_broadcast()) {
-    // Without an outside only lo could carry it, and no route leads there by itself.
-    if (t.to.addr.is_broadcast() || multicast_interface() != kLoopbackIndex) {
-      if (stack_->Locate(t.to.addr) == NetStack::Place::kNowhere) {
-        return abi::Errno::kENETUNREACH;
-      }
-    }
     for (const base::Ref<base::RefCounted>& r : ports().FindAll(t.to, t.from)) {
       auto& s = static_cast<UdpSocket&>(*r);
       if (t.to.addr.is_multicast() && !s.IsMember(t.to.addr)) continue;
@@ -251,7 +246,7 @@ base::Result<void> UdpSocket::SendOutside(base::Ref<NetOutside> o, const Target&
   Endpoint local;
   {
     base::MutexLock lock(mu_);
-    local = bound_;
+    local = outside_local_.port != 0 ? outside_local_ : bound_;
   }
   absl::InlinedVector<ControlMessage, 2> controls;
   for (const ControlMessage& m : t.controls) {
@@ -415,9 +410,7 @@ base::Result<uint64_t> UdpSocket::ReceiveOutside(UdpOutside& out, IoBuffer& dst,
 
 base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
   if (args.flags & abi::kMSG_ERRQUEUE) return ReceiveError(dst, args);
-  if (args.flags & abi::kMSG_OOB) {
-    return is_ping() ? abi::Errno::kEOPNOTSUPP : abi::Errno::kEAGAIN;
-  }
+  if ((args.flags & abi::kMSG_OOB) != 0 && is_ping()) return abi::Errno::kEOPNOTSUPP;
   if (base::Ref<UdpOutside> out = outside(); out && !HasNews()) {
     base::Result<uint64_t> r = ReceiveOutside(*out, dst, args);
     if (!r.is(abi::Errno::kEAGAIN)) return r;
@@ -434,7 +427,9 @@ base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
     skip -= packets_[index++].len;
   }
   if (index == packets_.size()) {
-    if (no_receive_ && packets_.empty()) return uint64_t{0};
+    // __skb_wait_for_more_packets(): only who would wait hears of the shutdown.
+    const bool waits = (args.flags & abi::kMSG_DONTWAIT) == 0;
+    if (no_receive_ && packets_.empty() && waits) return uint64_t{0};
     return abi::Errno::kEAGAIN;
   }
   p = &packets_[index];

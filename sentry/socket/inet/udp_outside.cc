@@ -14,17 +14,17 @@ auto UdpOutside::WithoutRefusals(Op&& op) {
 }
 
 void UdpOutside::Detach() {
-  std::vector<base::Ref<HostEnd>> hosts = Hosts();
+  base::Ref<HostEnd> bound;
   std::list<Peer> peers;
   {
     base::MutexLock lock(mu_);
     queue_ = nullptr;
-    bound_.reset();  // hosts holds it, too
+    std::swap(bound, bound_);
     peers.swap(peers_);
   }
-  for (const base::Ref<HostEnd>& host : hosts) host->Detach();
+  if (bound) bound->Detach();
   for (const Peer& p : peers) {
-    if (p.host) p.host->Detach();  // answered meanwhile
+    if (p.host) p.host->Detach();
   }
 }
 
@@ -35,6 +35,7 @@ base::Result<Endpoint> UdpOutside::Connect(Task& task, NetOutside::Request r) {
   std::list<Peer> old;
   {
     base::MutexLock lock(mu_);
+    if (host->lost()) return abi::Errno::kENETDOWN;
     host->Attach(queue_);
     peers_.swap(old);
     peers_.push_front({remote, host, {}});
@@ -45,15 +46,54 @@ base::Result<Endpoint> UdpOutside::Connect(Task& task, NetOutside::Request r) {
 
 base::Result<void> UdpOutside::Bind(Task& task, NetOutside::Request r) {
   base::Ref<HostEnd> host = TRY(HostEnd::Ask(task, outside_, &NetOutside::Bind, std::move(r)));
-  if (!host) return {};
+  return host ? Adopt(std::move(host)) : base::Result<void>();
+}
+
+base::Result<void> UdpOutside::Adopt(base::Ref<HostEnd> bound) {
   base::Ref<HostEnd> old;  // goes after the lock
   {
     base::MutexLock lock(mu_);
-    host->Attach(queue_);
-    old = std::exchange(bound_, host);
+    if (queue_ == nullptr) return {};
+    if (bound->lost()) return abi::Errno::kENETDOWN;
+    bound->Attach(queue_);
+    old = std::exchange(bound_, bound);
+    binds_ = true;
   }
-  host->Arm();
+  bound->Arm();
   return {};
+}
+
+void UdpOutside::Fail(abi::Errno e) {
+  error_ = static_cast<int32_t>(e);
+  if (queue_ != nullptr) queue_->Wake(abi::kEPOLLERR | abi::kEPOLLOUT | abi::kEPOLLIN);
+}
+
+bool UdpOutside::Lost(bool again) {
+  // They go after the lock, and before the same port is asked for again.
+  base::Ref<HostEnd> bound;
+  std::list<Peer> peers;
+  base::MutexLock lock(mu_);
+  std::swap(bound, bound_);
+  peers.swap(peers_);
+  if (binds_ && again) return true;
+  if (bound || !peers.empty()) Fail(abi::Errno::kENETDOWN);
+  return false;
+}
+
+void UdpOutside::BindAgain(NetOutside::Request r) {
+  outside_->Bind(std::move(r),
+                 [self = base::Ref<UdpOutside>(this)](base::Result<NetOutside::HostSocket> answer) {
+                   base::Result<void> bound;
+                   if (!answer.ok()) {
+                     bound = answer.error();
+                   } else if (answer->fd.valid()) {
+                     bound =
+                         self->Adopt(base::MakeRef<HostEnd>(self->outside_, std::move(*answer)));
+                   }
+                   if (bound.ok()) return;
+                   base::MutexLock lock(self->mu_);
+                   self->Fail(bound.error().guest_errno());
+                 });
 }
 
 base::Result<void> UdpOutside::Send(NetOutside::Request r, std::span<const uint8_t> data,
@@ -115,8 +155,7 @@ void UdpOutside::Answered(const Endpoint& remote, bool ipv6,
     if (queue_ == nullptr || it == peers_.end()) return;
     if (!host) {
       peers_.erase(it);
-      error_ = static_cast<int32_t>(answer.error().guest_errno());
-      queue_->Wake(abi::kEPOLLERR | abi::kEPOLLOUT);
+      Fail(answer.error().guest_errno());
       return;
     }
     host->Attach(queue_);
@@ -166,7 +205,7 @@ uint32_t UdpOutside::Poll() {
 
 uint32_t UdpOutside::ReadableBytes() {
   for (const base::Ref<HostEnd>& host : Hosts()) {
-    if (const uint32_t n = host->ReadableBytes(); n != 0) return n;
+    if (const uint32_t n = host->DatagramBytes(); n != 0) return n;
   }
   return 0;
 }

@@ -19,6 +19,11 @@ class UdpOutside : public base::RefCounted {
   // connect(2) and bind(2): wait for the outside's answer.
   base::Result<Endpoint> Connect(Task& task, NetOutside::Request r);
   base::Result<void> Bind(Task& task, NetOutside::Request r);
+  // What was outside has ended. Who waited for it hears ENETDOWN, but a bound socket that can be
+  // bound `again` only has to be: true.
+  bool Lost(bool again);
+  // As Bind, without waiting.
+  void BindAgain(NetOutside::Request r);
   // Sends to r.remote, at once or when the outside has answered: EAGAIN, or what a host says.
   base::Result<void> Send(NetOutside::Request r, std::span<const uint8_t> data,
                           std::span<const ControlMessage> controls);
@@ -47,6 +52,9 @@ class UdpOutside : public base::RefCounted {
   // The least recently used beyond these goes; what waits for an answer at most.
   static constexpr size_t kMaxPeers = 64, kMaxWaiting = 16;
 
+  // Takes what Bind gave. ENETDOWN: it is lost already.
+  base::Result<void> Adopt(base::Ref<HostEnd> bound);
+  void Fail(abi::Errno e) REQUIRES_LOCK(mu_);
   void Answered(const Endpoint& remote, bool ipv6, base::Result<NetOutside::HostSocket> answer);
   std::vector<base::Ref<HostEnd>> Hosts();
 
@@ -59,6 +67,7 @@ class UdpOutside : public base::RefCounted {
   base::Mutex<base::LockClass::kSocket> mu_;
   WaitQueue* queue_ GUARDED_BY(mu_);
   base::Ref<HostEnd> bound_ GUARDED_BY(mu_);
+  bool binds_ GUARDED_BY(mu_) = false;     // bound_ is there, or lost
   std::list<Peer> peers_ GUARDED_BY(mu_);  // the most recently used first
   int32_t error_ GUARDED_BY(mu_) = 0;      // why the outside refused
 };

@@ -1,5 +1,6 @@
 #include "sentry/socket/netgofer/outside.h"
 
+#include <cstddef>
 #include <utility>
 
 #include "platform/host/host.h"
@@ -9,6 +10,12 @@ namespace sentry {
 namespace {
 
 namespace wire = netgofer::wire;
+
+static_assert(sizeof(NetOutside::RelayHead) == sizeof(wire::RelayHead) &&
+              offsetof(NetOutside::RelayHead, marks) == offsetof(wire::RelayHead, marks) &&
+              offsetof(NetOutside::RelayHead, tos) == offsetof(wire::RelayHead, tos) &&
+              NetOutside::RelayHead::kTos == wire::kTos &&
+              NetOutside::RelayHead::kTtl == wire::kTtl);
 
 constexpr int64_t kConfigLife = 1'000'000'000;
 
@@ -55,13 +62,35 @@ NetRoute FromWire(const wire::Route& r) {
 
 }  // namespace
 
-NetGoferOutside::NetGoferOutside(base::UniqueFd socket, std::function<void()> on_lost)
-    : client_(base::MakeRef<netgofer::Client>(std::move(socket), std::move(on_lost))) {}
-
 void NetGoferOutside::Attach(Kernel& kernel, base::UniqueFd socket) {
   const base::Ref<NetStack> stack = NetStack::Of(*kernel.root_net_ns());
-  stack->SetOutside(base::Ref<NetGoferOutside>::Adopt(
-      new NetGoferOutside(std::move(socket), [] { HostEnd::ResetAll(); })));
+  auto outside = base::Ref<NetGoferOutside>::Adopt(new NetGoferOutside(stack.get()));
+  outside->Start(std::move(socket), 1);
+  stack->SetOutside(std::move(outside));
+}
+
+void NetGoferOutside::Start(base::UniqueFd socket, uint64_t first_id) {
+  // The kernel's first network namespace, and what it has, stay as long as the process does.
+  auto next = base::MakeRef<netgofer::Client>(
+      std::move(socket), [this](base::UniqueFd successor) { Lost(std::move(successor)); },
+      first_id);
+  base::MutexLock lock(mu_);
+  std::swap(client_, next);
+  config_time_ = 0;
+}
+
+void NetGoferOutside::Lost(base::UniqueFd successor) {
+  const bool again = successor.valid();
+  // Ids go on, so that a late Closed of a socket that is gone names none of the successor's.
+  if (again) Start(std::move(successor), client()->next_id());
+  // Marked first: what is on its way to a socket, and comes after the second step, shows the mark.
+  HostEnd::LoseAll();
+  stack_->OutsideLost(again);
+}
+
+base::Ref<netgofer::Client> NetGoferOutside::client() {
+  base::MutexLock lock(mu_);
+  return client_;
 }
 
 void NetGoferOutside::Ask(wire::Op op, const Request& r, Done done) {
@@ -74,7 +103,7 @@ void NetGoferOutside::Ask(wire::Op op, const Request& r, Done done) {
                                  .options = 0};
   std::vector<netgofer::SocketOption> options;
   for (const Option& o : r.options) options.push_back({o.level, o.name, o.value});
-  client_->Ask(op, body, options, [done = std::move(done)](base::Result<netgofer::Socket> s) {
+  client()->Ask(op, body, options, [done = std::move(done)](base::Result<netgofer::Socket> s) {
     if (!s.ok()) return done(s.error());
     HostSocket out;
     out.fd = std::move(s->fd);
@@ -94,10 +123,10 @@ void NetGoferOutside::Listen(Request r, Done done) { Ask(wire::Op::kListen, r, s
 void NetGoferOutside::Bind(Request r, Done done) { Ask(wire::Op::kBind, r, std::move(done)); }
 
 void NetGoferOutside::SetOption(uint64_t id, Option o) {
-  client_->SetOption(id, {o.level, o.name, o.value});
+  client()->SetOption(id, {o.level, o.name, o.value});
 }
 
-void NetGoferOutside::Closed(uint64_t id) { client_->Close(id); }
+void NetGoferOutside::Closed(uint64_t id) { client()->Close(id); }
 
 base::Ref<NetConfig> NetGoferOutside::Config() {
   const int64_t now = host::ClockNow(CLOCK_MONOTONIC);
@@ -105,7 +134,7 @@ base::Ref<NetConfig> NetGoferOutside::Config() {
     base::MutexLock lock(mu_);
     if (config_time_ != 0 && now - config_time_ < kConfigLife) return config_;
   }
-  base::Result<netgofer::Description> d = client_->Describe();
+  base::Result<netgofer::Description> d = client()->Describe();
   base::Ref<NetConfig> fresh;
   if (d.ok()) {
     fresh = base::MakeRef<NetConfig>();

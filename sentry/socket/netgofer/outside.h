@@ -4,6 +4,7 @@
 #include "netgofer/client/client.h"
 #include "platform/base/mutex.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/inet/net_stack.h"
 #include "sentry/socket/inet/outside.h"
 
 namespace sentry {
@@ -23,11 +24,15 @@ class NetGoferOutside : public NetOutside {
   base::Ref<NetConfig> Config() override;
 
  private:
-  NetGoferOutside(base::UniqueFd socket, std::function<void()> on_lost);
+  explicit NetGoferOutside(NetStack* stack) : stack_(stack) {}
+  void Start(base::UniqueFd socket, uint64_t first_id);
+  void Lost(base::UniqueFd successor);
+  base::Ref<netgofer::Client> client();
   void Ask(netgofer::wire::Op op, const Request& r, Done done);
 
-  const base::Ref<netgofer::Client> client_;
+  NetStack* const stack_;  // has this
   base::Mutex<base::LockClass::kLeaf> mu_;
+  base::Ref<netgofer::Client> client_ GUARDED_BY(mu_);
   base::Ref<NetConfig> config_ GUARDED_BY(mu_) = base::MakeRef<NetConfig>();
   int64_t config_time_ GUARDED_BY(mu_) = 0;  // monotonic; 0: never asked
 };
