@@ -66,7 +66,7 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
   // outside's to set, and do nothing on connections that were accepted.
   void SetOption(NetOutside::Option o);
   // The outside that gave them is gone: all connections are reset, as their users see it; nobody
-  // comes to listeners any more, and datagram sockets say ENETDOWN.
+  // comes to listeners, and no datagrams come or go any more (ENETDOWN).
   static void LoseAll();
   bool lost() const { return fate_.load(std::memory_order_acquire) != Fate::kAlive; }
 
