@@ -55,7 +55,8 @@ constexpr Row kRows[] = {
     Make(SYS_gettimeofday, "gettimeofday", kSentry, "rare: tsan's own thread", 0, {}),
     Make(SYS_nanosleep, "nanosleep", kSentry, "rare: tsan's own thread", 0, {}),
     Make(SYS_madvise, "madvise", kGofer | kNetGofer, "rare: allocation", 0, {}),
-    Make(SYS_mprotect, "mprotect", kGofer | kNetGofer, "rare: allocation", 0, {}),
+    Make(SYS_mprotect, "mprotect", kGofer | kNetGofer, "rare: allocation", 0,
+         {MASK(2, PROT_EXEC, 0)}),
     Make(SYS_futex, "futex", kGofer | kNetGofer, "rare: locks of the allocator", 0, {}),
     Make(SYS_sched_yield, "sched_yield", kGofer | kNetGofer, "rare: locks of the allocator", 0, {}),
 #endif
