@@ -69,12 +69,14 @@ class Bundles(Case):
         with Bundle(["/bin/sleep", "1000"]) as b, self.no_leaks():
             with open(os.path.join(b.dir, "config.json"), "w") as f:
                 json.dump(b.config, f)
-            p = subprocess.Popen(moat.MOAT + ["run", "--bundle", b.dir, "e2e-kill-%d" % os.getpid()],
-                                 stdin=subprocess.DEVNULL)
+            name = "e2e-kill-%d" % os.getpid()
+            p = subprocess.Popen(moat.MOAT + ["run", "--bundle", b.dir, name], stdin=subprocess.DEVNULL)
             time.sleep(0.5)
             self.assertIsNone(p.poll())
             p.send_signal(signal.SIGKILL)
             p.wait()
+            # What stays is what a container that has ended leaves.
+            self.assertEqual(moat.run("delete", "--force", name).status, 0)
 
 
 class BadBundles(Case):
