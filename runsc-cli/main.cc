@@ -48,8 +48,8 @@ constexpr Command kCommands[] = {
     {"network", "network ID --set FILE", "change or try out an egress policy", CmdNetwork},
     {"install", "install [FLAGS]", "make Docker and containerd know this runtime", CmdInstall},
     {"uninstall", "uninstall [FLAGS]", "undo that", CmdUninstall},
-    {"debug", "debug --gaps|--host-calls", "what the kernel lacks and what it asks of the host",
-     CmdDebug},
+    {"debug", "debug --gaps|--stats|--host-calls",
+     "what the kernel lacks and what it asks of the host", CmdDebug},
 };
 
 // Root of a user namespace is somebody else outside.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "platform/api/platform.h"
 #include "platform/base/fd.h"
@@ -16,5 +17,8 @@ base::StatusOr<base::UniqueFd> OpenDevice();
 // device: from OpenDevice(). Before the filter, in the process that runs the guests: it needs
 // host::kKvm. Main thread only.
 base::StatusOr<std::unique_ptr<Platform>> Create(const Options& options, base::UniqueFd device);
+
+// What the engine's guests cost: a line of JSON. engine: made by Create().
+std::string Stats(Platform& engine);
 
 }  // namespace platform::kvm

@@ -34,6 +34,13 @@ constexpr uint32_t kVectors = 33;
 // VcpuArea.vector of a system call.
 constexpr uint64_t kSyscallVector = 256;
 
+// Guest-physical addresses: page tables and vCPUs' pages, the host's vDSO, files.
+constexpr uint64_t kKernelMemorySize = uint64_t{4} << 30;
+constexpr uint64_t kClockMemory = kKernelMemorySize;
+constexpr uint64_t kFileMemory = uint64_t{8} << 30;
+// Memory slots, in this order.
+constexpr uint32_t kKernelSlot = 0, kClockSlot = 1, kFirstFileSlot = 2;
+
 // Flags of a return.
 constexpr uint64_t kReturnFlush = 1;  // load cr3: another address space, or its tables changed
 constexpr uint64_t kReturnFull = 2;   // all registers, by IRET; else SYSRET

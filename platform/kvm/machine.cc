@@ -5,18 +5,25 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/kvm/entry.h"
+#include "platform/kvm/thread.h"
+#include "platform/stub/host_vdso.h"
+#include "platform/stub/layout.h"
 
 namespace platform::kvm {
 namespace {
 
 using base::Status;
 
-constexpr uint64_t kKernelMemorySize = uint64_t{4} << 30;
 constexpr uint32_t kMaxCpuid = 256;
+// Processors cost the host memory, and an idle one is another thread's for a few microseconds.
+constexpr uint32_t kFewVcpus = 64, kVcpusPerProcessor = 8;
+// How long a thread runs on while others wait for its processor.
+constexpr int64_t kSliceNs = 10'000'000, kSecond = 1'000'000'000;
 
 // Control registers.
 constexpr uint64_t kCr0 = 0x80050033;  // PE MP ET NE WP AM PG
@@ -108,13 +115,14 @@ bool Vcpu::SetXsave(const kvm_xsave& in) { return Ioctl(fd_, KVM_SET_XSAVE, &in)
 
 Machine::~Machine() = default;
 
-long Machine::AddSlot(void* self, uint32_t slot, uint64_t gpa, uint64_t size, void* at) {
+long Machine::AddSlot(uint32_t slot, uint64_t gpa, uint64_t size, void* at, uint32_t flags) {
   kvm_userspace_memory_region r{};
   r.slot = slot;
+  r.flags = flags;
   r.guest_phys_addr = gpa;
   r.memory_size = size;
   r.userspace_addr = reinterpret_cast<uint64_t>(at);
-  return Ioctl(static_cast<Machine*>(self)->fd_, KVM_SET_USER_MEMORY_REGION, &r);
+  return Ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
 Status Machine::InitCpuid(uint64_t features) {
@@ -153,6 +161,11 @@ Status Machine::Init(base::UniqueFd device, uint64_t features) {
   run_size_ = static_cast<size_t>(r);
   r = IoctlNumber(fd_, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
   max_vcpus_ = r > 0 ? static_cast<uint32_t>(r) : 4;
+  r = IoctlNumber(fd_, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS);  // the host's processors, about
+  if (r > 0) {
+    const uint32_t enough = kVcpusPerProcessor * static_cast<uint32_t>(std::min(r, 4096l));
+    max_vcpus_ = std::min(max_vcpus_, std::max(kFewVcpus, enough));
+  }
   uint32_t physical_bits = 36;
   auto* c = reinterpret_cast<kvm_cpuid2*>(cpuid_.data());
   for (uint32_t i = 0; i < c->nent; i++) {
@@ -160,10 +173,12 @@ Status Machine::Init(base::UniqueFd device, uint64_t features) {
   }
 
   r = kernel_memory_.Init(kKernelMemorySize);
-  if (r == 0) r = AddSlot(this, 0, 0, kKernelMemorySize, kernel_memory_.base());
+  if (r == 0) r = AddSlot(kKernelSlot, 0, kKernelMemorySize, kernel_memory_.base());
   if (r < 0) return Status::Errno("the virtual machine's memory", static_cast<int>(-r));
-  files_.emplace(&AddSlot, this, 1, FileMemory::kSlotSize,
-                 uint64_t{1} << std::min(physical_bits, 46u));
+  files_.emplace([](void* self, uint32_t slot, uint64_t gpa, uint64_t size,
+                    void* at) { return static_cast<Machine*>(self)->AddSlot(slot, gpa, size, at); },
+                 this, kFirstFileSlot, kFileMemory, uint64_t{1} << std::min(physical_bits, 46u));
+  InitClock();
   upper_half_ = std::make_unique<PageTable>(kernel_memory_);
   text_ = kernel_memory_.Allocate();
   if (text_ == KernelMemory::kNone || !upper_half_->Init())
@@ -179,6 +194,21 @@ Status Machine::Init(base::UniqueFd device, uint64_t features) {
   idle_.push_back(first.get());
   vcpus_.push_back(std::move(first));
   return {};
+}
+
+// With the host's own time stamps the host's vDSO is right in guests, too. Where its clock isn't
+// the time stamp counter, the code there makes a system call.
+void Machine::InitClock() {
+  const stub::HostVdso& vdso = stub::LocateVdso();
+  if (vdso.clock_gettime == 0 || IoctlNumber(fd_, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0)
+    return;
+  if (AddSlot(kClockSlot, kClockMemory, vdso.size(), reinterpret_cast<void*>(vdso.start()),
+              KVM_MEM_READONLY) == 0)
+    clock_size_ = vdso.size();
+}
+
+uint64_t Machine::clock_gettime() const {
+  return clock_size_ != 0 ? stub::kVdso + stub::LocateVdso().clock_gettime : 0;
 }
 
 bool Machine::MapPages(uint32_t index, VcpuArea** area) {
@@ -227,6 +257,15 @@ bool Machine::SetState(const Vcpu& vcpu, uint32_t index) {
   reinterpret_cast<kvm_msrs*>(msrs)->nmsrs = std::size(values);
   memcpy(msrs + sizeof(kvm_msrs), values, sizeof values);
   if (Ioctl(vcpu.fd_, KVM_SET_MSRS, msrs) != std::size(values)) return false;
+  const uint64_t offset = 0;
+  kvm_device_attr tsc{};
+  tsc.group = KVM_VCPU_TSC_CTRL;
+  tsc.attr = KVM_VCPU_TSC_OFFSET;
+  tsc.addr = reinterpret_cast<uint64_t>(&offset);
+  if (clock_size_ != 0 && Ioctl(vcpu.fd_, KVM_SET_DEVICE_ATTR, &tsc) < 0) {
+    if (index != 0) return false;
+    ForgetClock();
+  }
   const uint64_t blocked = ~(uint64_t{1} << (kKickSignal - 1));
   alignas(kvm_signal_mask) uint8_t mask[sizeof(kvm_signal_mask) + sizeof blocked] = {};
   reinterpret_cast<kvm_signal_mask*>(mask)->len = sizeof blocked;
@@ -279,29 +318,104 @@ void Machine::ReturnTables(std::unique_ptr<PageTable> tables) {
   idle_tables_.push_back(std::move(tables));
 }
 
-Vcpu* Machine::Take(int tid) {
+std::string Machine::Stats() {
   base::MutexLock l(mu_);
+  const std::pair<const char*, std::atomic<uint64_t> Counters::*> all[] = {
+      {"exits", &Counters::exits},
+      {"calls", &Counters::calls},
+      {"pages", &Counters::pages},
+      {"exceptions", &Counters::exceptions},
+      {"kicks", &Counters::kicks}};
+  std::string out = "{\"engine\": \"kvm\", \"processors\": " + std::to_string(vcpus_.size());
+  for (const auto& [name, counter] : all) {
+    uint64_t sum = 0;
+    for (const auto& v : vcpus_) sum += (v->counters.*counter).load(std::memory_order_relaxed);
+    out += std::string(", \"") + name + "\": " + std::to_string(sum);
+  }
+  return out + "}\n";
+}
+
+Vcpu* Machine::TakeIdle(int tid) {
   if (!idle_.empty()) {
     auto it = std::find_if(idle_.begin(), idle_.end(), [&](Vcpu* v) { return v->last_tid == tid; });
     if (it == idle_.end()) it = idle_.end() - 1;
     Vcpu* v = *it;
     *it = idle_.back();
     idle_.pop_back();
-    v->last_tid = tid;
     return v;
   }
-  if (vcpus_.size() >= max_vcpus_) return nullptr;
+  if (vcpus_.size() - broken_ >= max_vcpus_) return nullptr;
   auto fresh = Make(static_cast<uint32_t>(vcpus_.size()));
-  if (!fresh) return nullptr;
-  Vcpu* v = fresh.get();
-  v->last_tid = tid;
+  if (!fresh) {
+    // The host gives no more than there are.
+    max_vcpus_ = static_cast<uint32_t>(vcpus_.size() - broken_);
+    return nullptr;
+  }
   vcpus_.push_back(std::move(fresh));
-  return v;
+  return vcpus_.back().get();
+}
+
+Vcpu* Machine::TakeAny(int tid) {
+  if (Vcpu* v = TakeIdle(tid)) return v;
+  for (size_t i = 0; i < vcpus_.size(); i++) {
+    hand_ = (hand_ + 1) % vcpus_.size();
+    Vcpu* v = vcpus_[hand_].get();
+    if (v->owner_ != nullptr && v->owner_->GiveUp()) return v;
+  }
+  return nullptr;
+}
+
+Vcpu* Machine::Take(Thread* owner, int tid) {
+  Vcpu* v;
+  Waiter waiter;
+  {
+    base::MutexLock l(mu_);
+    v = waiting_.empty() ? TakeAny(tid) : nullptr;
+    if (v != nullptr) {
+      v->owner_ = owner;
+      v->last_tid = tid;
+      return v;
+    }
+    waiting_.push_back(&waiter);
+  }
+  for (;;) {
+    const int64_t at = host::ClockNow(CLOCK_MONOTONIC) + kSliceNs;
+    const timespec until{at / kSecond, at % kSecond};
+    host::FutexWait(&waiter.served, 0, &until);
+    base::MutexLock l(mu_);
+    if (waiter.got == nullptr && waiting_.front() == &waiter) {
+      v = TakeAny(tid);
+      if (v != nullptr || vcpus_.size() == broken_) {
+        waiting_.pop_front();
+        if (v == nullptr) return nullptr;
+        waiter.got = v;
+      } else if (Thread* runs = vcpus_[hand_]->owner_; runs != nullptr) {
+        runs->Preempt();
+      }
+    }
+    if (waiter.got == nullptr) continue;
+    waiter.got->owner_ = owner;
+    waiter.got->last_tid = tid;
+    return waiter.got;
+  }
 }
 
 void Machine::Return(Vcpu* vcpu) {
   base::MutexLock l(mu_);
-  if (!vcpu->broken) idle_.push_back(vcpu);
+  vcpu->owner_ = nullptr;
+  if (vcpu->broken) {
+    broken_++;
+    return;
+  }
+  if (waiting_.empty()) {
+    idle_.push_back(vcpu);
+    return;
+  }
+  Waiter* next = waiting_.front();
+  waiting_.pop_front();
+  next->got = vcpu;
+  next->served.store(1, std::memory_order_relaxed);
+  host::FutexWake(&next->served, 1);
 }
 
 }  // namespace platform::kvm

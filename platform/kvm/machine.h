@@ -1,9 +1,12 @@
 // The virtual machine and its processors: what the engine needs of /dev/kvm.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "platform/base/fd.h"
@@ -20,6 +23,19 @@ namespace platform::kvm {
 constexpr int kKickSignal = 10;  // SIGUSR1
 
 class Machine;
+class Thread;
+
+// What became of the trips into the guest; each processor's are written by who drives it.
+struct Counters {
+  std::atomic<uint64_t> exits{0};       // KVM_RUN returned
+  std::atomic<uint64_t> calls{0};       // for a system call
+  std::atomic<uint64_t> pages{0};       // for a page that wasn't in the tables, and now is
+  std::atomic<uint64_t> exceptions{0};  // for one that is the guest's
+  std::atomic<uint64_t> kicks{0};       // by a signal
+  static void Count(std::atomic<uint64_t>& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+};
 
 // A virtual processor. Used by one host thread at a time.
 class Vcpu {
@@ -40,9 +56,11 @@ class Vcpu {
   int last_tid = 0;
   // Not to be used again.
   bool broken = false;
+  Counters counters;
 
  private:
   friend class Machine;
+  Thread* owner_ = nullptr;  // guarded by the machine's lock
   base::UniqueFd fd_;
   kvm_run* run_ = nullptr;
   size_t run_size_ = 0;
@@ -58,13 +76,24 @@ class Machine {
   // device: /dev/kvm. features: components of the extended state that guests get.
   base::Status Init(base::UniqueFd device, uint64_t features);
 
-  // A processor that nobody uses, as far as can be last used by thread tid; nullptr: the host has
-  // no more.
-  Vcpu* Take(int tid);
+  // A processor for a thread that has none, as far as can be one that host thread tid used last.
+  // There are fewer than threads may be: one is taken from a thread that doesn't run, or waited
+  // for. nullptr: the host gives none at all.
+  Vcpu* Take(Thread* owner, int tid);
   void Return(Vcpu* vcpu);
 
-  KernelMemory& kernel_memory() { return kernel_memory_; }
   FileMemory& files() { return *files_; }
+  // The guest-physical address of a page of the host's vDSO, FileMemory::kNone beyond its end:
+  // guests have it at stub::kVdso.
+  uint64_t ClockPage(uint64_t offset) const {
+    return offset < clock_size_ ? kClockMemory + offset : FileMemory::kNone;
+  }
+  // The address of its clock_gettime in guests, or 0.
+  uint64_t clock_gettime() const;
+  // The host doesn't let guests read it after all. Before there are guests.
+  void ForgetClock() { clock_size_ = 0; }
+  // One line of JSON.
+  std::string Stats();
   // Tables with nothing but the upper half; nullptr: no memory. They come back when nothing runs on
   // them any more, but a processor that did may still have them in cr3, and needs the upper half:
   // they are never anything else.
@@ -72,8 +101,9 @@ class Machine {
   void ReturnTables(std::unique_ptr<PageTable> tables);
 
  private:
-  static long AddSlot(void* self, uint32_t slot, uint64_t gpa, uint64_t size, void* at);
+  long AddSlot(uint32_t slot, uint64_t gpa, uint64_t size, void* at, uint32_t flags = 0);
   base::Status InitCpuid(uint64_t features);
+  void InitClock();
   std::unique_ptr<Vcpu> Make(uint32_t index);
   bool MapPages(uint32_t index, VcpuArea** area);
   bool SetState(const Vcpu& vcpu, uint32_t index);
@@ -84,12 +114,26 @@ class Machine {
   uint64_t xcr0_ = 0, cr4_ = 0;
   std::vector<uint8_t> cpuid_;  // kvm_cpuid2
   KernelMemory kernel_memory_;
-  uint64_t text_ = 0;  // the guest-physical address of ring 0's code
+  uint64_t clock_size_ = 0;  // 0: guests have no clock of their own
+  uint64_t text_ = 0;        // the guest-physical address of ring 0's code
   std::unique_ptr<PageTable> upper_half_;
   std::optional<FileMemory> files_;
+  // Who waits for a processor, first come first served: on the stack of Take().
+  struct Waiter {
+    std::atomic<uint32_t> served{0};  // a futex
+    Vcpu* got = nullptr;
+  };
+  // One that nobody has, or a new one.
+  Vcpu* TakeIdle(int tid) REQUIRES_LOCK(mu_);
+  // Else that of a thread that isn't using it.
+  Vcpu* TakeAny(int tid) REQUIRES_LOCK(mu_);
+
   base::Mutex<base::LockClass::kEngine> mu_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_ GUARDED_BY(mu_);
   std::vector<Vcpu*> idle_ GUARDED_BY(mu_);
+  size_t broken_ GUARDED_BY(mu_) = 0;  // of them
+  size_t hand_ GUARDED_BY(mu_) = 0;    // in vcpus_: whose turn it is to lose
+  std::deque<Waiter*> waiting_ GUARDED_BY(mu_);
   std::vector<std::unique_ptr<PageTable>> idle_tables_ GUARDED_BY(mu_);
 };
 

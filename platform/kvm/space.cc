@@ -5,6 +5,7 @@
 #include "platform/base/log.h"
 #include "platform/host/safe_copy.h"
 #include "platform/kvm/thread.h"
+#include "platform/stub/layout.h"
 
 namespace platform::kvm {
 namespace {
@@ -115,9 +116,18 @@ void Space::Forget(const MapFile& file) {
   machine_.files().RemoveUser(file);
 }
 
+Space::Fault Space::FillClock(uint64_t page, bool write) {
+  const uint64_t gpa = machine_.ClockPage(page - stub::kVdso);
+  if (gpa == FileMemory::kNone) return Fault::kNotMapped;
+  if (write) return Fault::kNotAllowed;
+  return tables_->Set(page, gpa, kPteUser) ? Fault::kFilled : Fault::kNoMemory;
+}
+
 Space::Fault Space::Fill(uint64_t addr, uint64_t error) {
   const bool write = (error & 2) != 0, fetch = (error & 16) != 0;
+  const uint64_t page = addr & ~(kPage - 1);
   base::MutexLock l(mu_);
+  if (page >= stub::kVdso) return FillClock(page, write);
   auto it = Above(addr);
   if (it == regions_.end() || it->first > addr) return Fault::kNotMapped;
   const Region& r = it->second;
@@ -126,14 +136,14 @@ Space::Fault Space::Fill(uint64_t addr, uint64_t error) {
                                : r.prot != kProtNone;
   if (!allowed) return Fault::kNotAllowed;
   const uint64_t bits = BitsOf(r.prot);
-  const uint64_t page = addr & ~(kPage - 1);
+  // Another thread may have brought it, or this processor remembers less than there is.
+  if ((tables_->Get(page) & kPtePresent) != 0) return Fault::kPresent;
   uint64_t from = page, to = page + kPage;
   if (!distrust_) {
     from = std::max(addr & ~(kAround - 1), it->first);
     to = std::min((addr & ~(kAround - 1)) + kAround, r.end);
   }
   for (uint64_t va = from; va < to; va += kPage) {
-    // Another thread may have brought it, or this processor remembers less than there is.
     if ((tables_->Get(va) & kPtePresent) != 0) continue;
     uint8_t* view;
     uint64_t gpa = machine_.files().Find(*r.file, r.offset + (va - it->first), &view);

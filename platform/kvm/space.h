@@ -40,7 +40,8 @@ class Space final : public AddressSpace {
   // No other thread of this space runs with what it remembers from before now.
   void Synchronise(const Thread& self);
 
-  enum class Fault { kFilled, kNotMapped, kNotAllowed, kBus, kNoMemory };
+  // kPresent: it was there already.
+  enum class Fault { kFilled, kPresent, kNotMapped, kNotAllowed, kBus, kNoMemory };
   // Brings a page that is touched into the tables. error: the processor's.
   Fault Fill(uint64_t addr, uint64_t error);
   // The host could not give a page of a file when the guest touched it, and didn't say which:
@@ -66,6 +67,8 @@ class Space final : public AddressSpace {
   void Carve(uint64_t start, uint64_t end) REQUIRES_LOCK(mu_);
   // A region begins at `at` if one is there.
   void SplitAt(uint64_t at) REQUIRES_LOCK(mu_);
+  // Fill() for the host's vDSO.
+  Fault FillClock(uint64_t page, bool write) REQUIRES_LOCK(mu_);
   // The first region that ends above addr.
   Regions::iterator Above(uint64_t addr) REQUIRES_LOCK(mu_);
   void Changed() REQUIRES_LOCK(mu_) { generation_.fetch_add(1, std::memory_order_seq_cst); }

@@ -17,6 +17,12 @@ constexpr uint32_t kDivide = 0, kDebug = 1, kBreakpoint = 3, kInvalidOpcode = 6,
                    kStack = 12, kProtection = 13, kPage14 = 14, kFloatingPoint = 16,
                    kAlignment = 17, kSimd = 19;
 constexpr uint64_t kTrapFlag = 0x100;
+// The host can't give a page although every one was tried, or a page that is there faults:
+// something else is wrong.
+constexpr int kMaxFaults = 1000;
+// In the extended state: from kSoftware to kLegacy it is the software's; then comes XSAVE's header.
+constexpr uint32_t kMxcsrMask = 28, kXmm = 160, kXmmSize = 256, kSoftware = 464, kLegacy = 512;
+constexpr uint64_t kSse = 2;
 // A page fault's error code, for the sentry: a user's access.
 constexpr uint32_t kUserAccess = 4;
 
@@ -36,32 +42,83 @@ Thread::Thread(base::Ref<Space> space, const Regs& regs, FpState fp)
 
 Thread::~Thread() {
   space_->Remove(this);
+  Use use(*this);
   if (vcpu_ == nullptr) return;
   if (midway_) vcpu_->broken = true;
   space_->machine().Return(vcpu_);
 }
 
+Thread::Use::Use(Thread& thread) : thread_(thread) {
+  uint32_t was = kUnused;
+  while (!thread_.use_.compare_exchange_strong(was, kUsed, std::memory_order_acquire)) {
+    host::FutexWait(&thread_.use_, kTaken);
+    was = kUnused;
+  }
+}
+
+bool Thread::GiveUp() {
+  uint32_t was = kUnused;
+  if (!use_.compare_exchange_strong(was, kTaken, std::memory_order_acquire)) return false;
+  const bool whole = !midway_;
+  if (whole) Detach();
+  use_.store(kUnused, std::memory_order_release);
+  host::FutexWake(&use_, 1);
+  return whole;
+}
+
+void Thread::Preempt() {
+  preempt_.store(true, std::memory_order_seq_cst);
+  Kick(UINT64_MAX);
+}
+
+bool Thread::Wanted() const {
+  return interrupt_.load(std::memory_order_seq_cst) || preempt_.load(std::memory_order_seq_cst) ||
+         space_->dead();
+}
+
+void Thread::Detach() {
+  fp_ = LoadFp();
+  regs_ = vcpu_->area().regs;
+  vcpu_ = nullptr;
+}
+
 bool Thread::Prepare() {
   if (vcpu_ != nullptr) return true;
-  const int tid = static_cast<int>(host::Gettid());
-  Vcpu* v = space_->machine().Take(tid);
+  if (tid_.load(std::memory_order_relaxed) == 0) {
+    tid_.store(static_cast<int>(host::Gettid()), std::memory_order_relaxed);
+    // Only KVM_RUN lets it through.
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, kKickSignal);
+    pthread_sigmask(SIG_BLOCK, &kick, nullptr);
+  }
+  Vcpu* v = space_->machine().Take(this, tid_.load(std::memory_order_relaxed));
   if (v == nullptr) return false;
   v->area().regs = regs_;
   v->area().cr3 = space_->root();
   vcpu_ = v;
-  tid_.store(tid, std::memory_order_relaxed);
-  // Only KVM_RUN lets it through.
-  sigset_t kick;
-  sigemptyset(&kick);
-  sigaddset(&kick, kKickSignal);
-  pthread_sigmask(SIG_BLOCK, &kick, nullptr);
+  flags_ = kReturnFull | kReturnBases | kReturnFlush;
   FpState clean(stub::GetFpLayout().size);
-  if (!stub::NormaliseFp(fp_, clean.data()) || !SetFp(clean).ok()) return false;
+  if (!stub::NormaliseFp(fp_, clean.data()) || !StoreFp(clean)) return false;
   fp_.clear();
   return true;
 }
 
+const Regs& Thread::regs() {
+  Use use(*this);
+  ApplyReturn();
+  return shown_ = current();
+}
+
+void Thread::ApplyReturn() {
+  if (!return_) return;
+  current().rax = *return_;
+  return_.reset();
+}
+
 void Thread::SetRegs(const Regs& regs) {
+  Use use(*this);
+  return_.reset();
   Regs& r = current();
   r = regs;
   r.cs = kUserCs;
@@ -73,34 +130,55 @@ void Thread::SetRegs(const Regs& regs) {
   flags_ |= kReturnFull | kReturnBases;
 }
 
-FpState Thread::GetFp() {
+FpState Thread::LoadFp() {
   const stub::FpLayout& layout = stub::GetFpLayout();
-  if (vcpu_ == nullptr) return fp_.empty() ? layout.initial : fp_;
   FpState out = layout.initial;
   kvm_xsave x;
   if (layout.xstate_size > sizeof x || !vcpu_->GetXsave(&x)) return out;
   const auto* from = reinterpret_cast<const uint8_t*>(&x);
   // What lies between is the software's (stub/fp_state.cc).
-  memcpy(out.data(), from, 464);
-  memcpy(out.data() + 28, layout.initial.data() + 28, 4);
-  if (layout.xstate_size > 512) memcpy(out.data() + 512, from + 512, layout.xstate_size - 512);
+  memcpy(out.data(), from, kSoftware);
+  memcpy(out.data() + kMxcsrMask, layout.initial.data() + kMxcsrMask, 4);
+  if (layout.xstate_size > kLegacy)
+    memcpy(out.data() + kLegacy, from + kLegacy, layout.xstate_size - kLegacy);
   return out;
 }
 
-base::Result<void> Thread::SetFp(std::span<const uint8_t> fp) {
-  const stub::FpLayout& layout = stub::GetFpLayout();
-  FpState clean(layout.size);
-  if (!stub::NormaliseFp(fp, clean.data())) return abi::Errno::kEINVAL;
-  if (vcpu_ == nullptr) {
-    fp_ = std::move(clean);
-    return {};
-  }
+bool Thread::StoreFp(const FpState& clean) {
+  const uint32_t size = stub::GetFpLayout().xstate_size;
   kvm_xsave x{};
   auto* to = reinterpret_cast<uint8_t*>(&x);
-  if (layout.xstate_size > sizeof x) return abi::Errno::kEINVAL;
-  memcpy(to, clean.data(), 464);
-  if (layout.xstate_size > 512) memcpy(to + 512, clean.data() + 512, layout.xstate_size - 512);
-  if (!vcpu_->SetXsave(x)) return abi::Errno::kEINVAL;
+  if (size > sizeof x) return false;
+  memcpy(to, clean.data(), kSoftware);
+  if (size > kLegacy) {
+    memcpy(to + kLegacy, clean.data() + kLegacy, size - kLegacy);
+    // XRSTOR takes MXCSR without the SSE component, too; KVM_SET_XSAVE doesn't.
+    uint64_t components;
+    memcpy(&components, to + kLegacy, sizeof components);
+    if ((components & kSse) == 0) {
+      memset(to + kXmm, 0, kXmmSize);
+      components |= kSse;
+      memcpy(to + kLegacy, &components, sizeof components);
+    }
+  }
+  return vcpu_->SetXsave(x);
+}
+
+FpState Thread::GetFp() {
+  Use use(*this);
+  if (vcpu_ != nullptr) return LoadFp();
+  return fp_.empty() ? stub::GetFpLayout().initial : fp_;
+}
+
+base::Result<void> Thread::SetFp(std::span<const uint8_t> fp) {
+  FpState clean(stub::GetFpLayout().size);
+  if (!stub::NormaliseFp(fp, clean.data())) return abi::Errno::kEINVAL;
+  Use use(*this);
+  if (vcpu_ == nullptr) {
+    fp_ = std::move(clean);
+  } else if (!StoreFp(clean)) {
+    return abi::Errno::kEINVAL;
+  }
   return {};
 }
 
@@ -121,7 +199,8 @@ Stop Thread::Broken(const char* what) {
 }
 
 Stop Thread::Run() {
-  if (!Prepare()) return Broken("no virtual processor");
+  Use use(*this);
+  ApplyReturn();
   // Partner of Interrupt().
   running_.store(true, std::memory_order_seq_cst);
   Stop stop{.kind = Stop::Kind::kInterrupted};
@@ -134,6 +213,12 @@ Stop Thread::Run() {
     stop = {.kind = Stop::Kind::kFault, .signo = SIGSEGV, .code = SI_KERNEL, .trapno = kProtection};
   } else {
     do {
+      if (preempt_.load(std::memory_order_relaxed)) [[unlikely]]
+        Yield();
+      if (!Prepare()) {
+        stop = Broken("no virtual processor");
+        break;
+      }
       if (!Trip()) {
         vcpu_->broken = true;
         stop = Broken("the virtual processor failed");
@@ -143,6 +228,14 @@ Stop Thread::Run() {
   }
   running_.store(false, std::memory_order_relaxed);
   return stop;
+}
+
+void Thread::Yield() {
+  preempt_.store(false, std::memory_order_relaxed);
+  if (vcpu_ == nullptr) return;
+  Vcpu* v = vcpu_;
+  Detach();
+  space_->machine().Return(v);
 }
 
 bool Thread::Trip() {
@@ -159,25 +252,27 @@ bool Thread::Trip() {
       }
       area.flags = std::exchange(flags_, 0);
       // An interrupt, or death, that nobody will be kicked for.
-      if (interrupt_.load(std::memory_order_seq_cst) || space_->dead()) [[unlikely]] {
+      if (Wanted()) [[unlikely]] {
         flags_ = area.flags;
         area.vector = kKickVector;
         if (in_guest_.exchange(0, std::memory_order_seq_cst) == 2)
           host::FutexWake(&in_guest_, 1 << 30);
         return true;
       }
-    } else if (stale || interrupt_.load(std::memory_order_seq_cst) || space_->dead()) {
+    } else if (stale || Wanted()) {
       ok = vcpu_->Kick();
     }
     long r = ok ? vcpu_->Run() : -EIO;
     if (in_guest_.exchange(0, std::memory_order_seq_cst) == 2) [[unlikely]]
       host::FutexWake(&in_guest_, 1 << 30);
     midway_ = true;
+    Counters::Count(vcpu_->counters.exits);
     if (r == -EINTR) {
+      Counters::Count(vcpu_->counters.kicks);
       TakeKickSignal();
       continue;
     }
-    if (r == -EFAULT) {
+    if (r == -EFAULT && faults_++ < kMaxFaults) {
       space_->Distrust();
       continue;
     }
@@ -206,6 +301,8 @@ bool Thread::Stopped(Stop* stop) {
   VcpuArea& area = vcpu_->area();
   Regs& r = area.regs;
   if (area.vector == kSyscallVector) [[likely]] {
+    faults_ = 0;
+    Counters::Count(vcpu_->counters.calls);
     syscall_ = {r.orig_rax, {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}};
     r.rax = static_cast<uint64_t>(-ENOSYS);
     r.cs = kUserCs;
@@ -234,6 +331,7 @@ bool Thread::Stopped(Stop* stop) {
   r.cs = kUserCs;
   r.ss = kUserSs;
   if (area.vector == kPage14) return PageFault(stop);
+  Counters::Count(vcpu_->counters.exceptions);
   *stop = Exception(static_cast<uint32_t>(area.vector));
   return true;
 }
@@ -246,9 +344,19 @@ bool Thread::PageFault(Stop* stop) {
            .addr = area.cr2,
            .trapno = kPage14,
            .error = (static_cast<uint32_t>(area.error) & ~1u) | kUserAccess};
-  switch (space_->Fill(area.cr2, area.error)) {
+  const Space::Fault fault = space_->Fill(area.cr2, area.error);
+  if (fault != Space::Fault::kFilled && fault != Space::Fault::kPresent)
+    Counters::Count(vcpu_->counters.exceptions);
+  switch (fault) {
     case Space::Fault::kFilled:
+      Counters::Count(vcpu_->counters.pages);
       return false;
+    case Space::Fault::kPresent:
+      if (area.cr2 != odd_address_) odd_faults_ = 0;
+      odd_address_ = area.cr2;
+      if (odd_faults_++ < kMaxFaults) return false;
+      stop->code = SI_KERNEL;
+      break;
     case Space::Fault::kNotMapped:
       break;
     case Space::Fault::kNotAllowed:

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "platform/kvm/space.h"
 
@@ -16,8 +17,8 @@ class Thread final : public GuestThread {
   Stop Run() override;
   bool Commit() override;
   const SyscallRegs& syscall() const override { return syscall_; }
-  void SetReturn(uint64_t value) override { current().rax = value; }
-  const Regs& regs() override { return current(); }
+  void SetReturn(uint64_t value) override { return_ = value; }
+  const Regs& regs() override;
   void SetRegs(const Regs& regs) override;
   FpState GetFp() override;
   base::Result<void> SetFp(std::span<const uint8_t> fp) override;
@@ -29,10 +30,36 @@ class Thread final : public GuestThread {
   // Returns when it has left, or knows the generation.
   void WaitForget(uint64_t generation) const;
 
+  // For Machine, whose lock keeps the thread. Takes the processor from it, unless it is using it.
+  bool GiveUp();
+  // A thread that uses its processor all the time gives it up soon.
+  void Preempt();
+
  private:
-  // Takes a processor if it has none.
+  // While a method of its own uses the processor and the registers: nobody takes them away.
+  class Use {
+   public:
+    explicit Use(Thread& thread);
+    ~Use() { thread_.use_.store(kUnused, std::memory_order_release); }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Thread& thread_;
+  };
+
+  // Takes a processor if it has none; waits for one.
   bool Prepare();
+  // Another one's turn.
+  void Yield();
+  // What is the processor's becomes the thread's; the processor may be another's.
+  void Detach();
   Regs& current() { return vcpu_ != nullptr ? vcpu_->area().regs : regs_; }
+  void ApplyReturn();
+  FpState LoadFp();
+  bool StoreFp(const FpState& clean);
+  // Whether the guest must stop soon.
+  bool Wanted() const;
   // Runs until ring 0 gives back. False: the guest side is broken.
   bool Trip();
   // What ring 0 gave back. False: nothing for the sentry, go on.
@@ -44,18 +71,27 @@ class Thread final : public GuestThread {
 
   const base::Ref<Space> space_;
   Vcpu* vcpu_ = nullptr;
+  enum : uint32_t { kUnused, kUsed, kTaken };
+  std::atomic<uint32_t> use_{kUnused};  // a futex: kTaken: another thread takes the processor
   // While there is no processor.
   Regs regs_{};
   FpState fp_;
   SyscallRegs syscall_{};
+  std::optional<uint64_t> return_;  // SetReturn()'s
+  Regs shown_{};
   uint64_t flags_ = kReturnFull | kReturnBases | kReturnFlush;  // of the next return
   // In the middle of ring 3, or on the way there: not stopped in ring 0's exit.
   bool midway_ = false;
 
-  std::atomic<bool> interrupt_{false}, running_{false};
+  std::atomic<bool> interrupt_{false}, running_{false}, preempt_{false};
   std::atomic<int> tid_{0};
   // A futex: 1 while the thread is in KVM_RUN; 2: and somebody waits for it to leave.
   mutable std::atomic<uint32_t> in_guest_{0};
+  // How often in a row the host couldn't give a page.
+  int faults_ = 0;
+  // Faults in a row at an address for which the tables have what it takes.
+  int odd_faults_ = 0;
+  uint64_t odd_address_ = 0;
   uint64_t synchronised_ = 0;      // others of the space know at least this generation
   std::atomic<uint64_t> seen_{0};  // the space's generation that its processor knows
 };

@@ -1,6 +1,5 @@
 #include "platform/stub/zygote.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -19,6 +18,7 @@
 #include "platform/host/jail.h"
 #include "platform/stub/blob.h"
 #include "platform/stub/guest_filter.h"
+#include "platform/stub/host_vdso.h"
 #include "platform/stub/layout.h"
 
 namespace platform::stub {
@@ -26,43 +26,6 @@ namespace {
 
 constexpr uint64_t kTempSize = 0x10000;
 constexpr uint64_t kTempText = 0x4000;  // BootArgs and the filter below, the stack at the end
-
-struct VdsoPlace {
-  bool searched = false;
-  uint64_t range[4][2] = {};
-  uint64_t clock_offset = 0;  // of __vdso_clock_gettime from the vdso's start; 0: none
-  uint64_t vdso_start = 0;
-};
-VdsoPlace place;
-
-// The offset of a dynamic symbol in the host's vDSO (vdso(7)), or 0.
-uint64_t FindVdsoSymbol(uint64_t base, const char* name) {
-  auto* eh = reinterpret_cast<const Elf64_Ehdr*>(base);
-  auto* ph = reinterpret_cast<const Elf64_Phdr*>(base + eh->e_phoff);
-  const Elf64_Dyn* dyn = nullptr;
-  uint64_t load = 0;
-  for (int i = 0; i < eh->e_phnum; i++) {
-    if (ph[i].p_type == PT_LOAD) load = base - ph[i].p_vaddr + ph[i].p_offset;
-    if (ph[i].p_type == PT_DYNAMIC) dyn = reinterpret_cast<const Elf64_Dyn*>(base + ph[i].p_offset);
-  }
-  if (!dyn) return 0;
-  const Elf64_Sym* symbols = nullptr;
-  const char* strings = nullptr;
-  for (; dyn->d_tag != DT_NULL; dyn++) {
-    if (dyn->d_tag == DT_SYMTAB)
-      symbols = reinterpret_cast<const Elf64_Sym*>(load + dyn->d_un.d_ptr);
-    if (dyn->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(load + dyn->d_un.d_ptr);
-  }
-  if (!symbols || !strings) return 0;
-  // The symbol table has no length of its own: it ends where the string table begins, in every
-  // vDSO.
-  auto end = reinterpret_cast<const Elf64_Sym*>(strings);
-  for (const Elf64_Sym* s = symbols; s + 1 <= end; s++) {
-    if (s->st_value != 0 && strcmp(strings + s->st_name, name) == 0)
-      return load + s->st_value - base;
-  }
-  return 0;
-}
 
 long ForkZygote(BootArgs* args, int code_fd) {
   // A raw fork: libc's handlers have nothing to do in a process that is about to be emptied.
@@ -107,43 +70,8 @@ long ForkZygote(BootArgs* args, int code_fd) {
 
 bool HostFsgsbase() { return (getauxval(AT_HWCAP2) & 2) != 0; }
 
-void LocateVdso() {
-  if (place.searched) return;
-  place.searched = true;
-  uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
-  FILE* f = fopen("/proc/self/maps", "re");
-  if (!f || vdso == 0) {
-    if (f) fclose(f);
-    return;
-  }
-  char line[512];
-  int n = 0;
-  bool fits = true, found = false;
-  while (fgets(line, sizeof line, f)) {
-    if (!strstr(line, "[vvar") && !strstr(line, "[vdso]")) continue;
-    unsigned long start, end;
-    if (n == 4 || sscanf(line, "%lx-%lx", &start, &end) != 2) {
-      fits = false;
-      break;
-    }
-    found |= start == vdso;
-    // One block: their distances matter, since the code finds the data relative to itself.
-    if (n > 0 && place.range[n - 1][1] != start) fits = false;
-    place.range[n][0] = start;
-    place.range[n++][1] = end;
-  }
-  fclose(f);
-  uint64_t offset = fits && found ? FindVdsoSymbol(vdso, "__vdso_clock_gettime") : 0;
-  if (offset == 0 || place.range[n - 1][1] - place.range[0][0] > kVdsoSize) {
-    memset(place.range, 0, sizeof place.range);
-    return;
-  }
-  place.vdso_start = vdso;
-  place.clock_offset = offset;
-}
-
 base::Status Zygote::Start(bool for_ptrace, int code_fd) {
-  LocateVdso();
+  const HostVdso& vdso = LocateVdso();
   std::span<const uint8_t> blob = Blob();
   ForkSecret secret;
   host::Random(&secret, sizeof secret);
@@ -165,11 +93,11 @@ base::Status Zygote::Start(bool for_ptrace, int code_fd) {
   args->text = args->temp + kTempText;
   args->text_size = blob.size();
   memcpy(reinterpret_cast<void*>(args->text), blob.data(), blob.size());
-  memcpy(args->vdso, place.range, sizeof place.range);
+  static_assert(sizeof args->vdso == sizeof vdso.range);
+  memcpy(args->vdso, vdso.range, sizeof vdso.range);
   args->fsgsbase = HostFsgsbase();
   args->ptrace = for_ptrace;
-  const uint64_t clock =
-      place.clock_offset ? kVdso + (place.vdso_start - place.range[0][0]) + place.clock_offset : 0;
+  const uint64_t clock = vdso.clock_gettime != 0 ? kVdso + vdso.clock_gettime : 0;
   args->clock = clock;
   args->filter_len = static_cast<uint32_t>(filter.size());
   args->filter = args->temp + sizeof(BootArgs);

@@ -9,10 +9,6 @@
 
 namespace platform::stub {
 
-// Remembers where the host's vDSO lies, from /proc/self/maps. For callers that lose sight of /proc
-// before Zygote::Start(), which calls it too. Without it guest_clock_gettime() is 0.
-void LocateVdso();
-
 class Zygote {
  public:
   // Forks it. Only from the thread that lives as long as the sentry (guest processes die with their

@@ -55,6 +55,7 @@ SNIPPET(snippet_uretprobe, R"(
   syscall
 )");
 SNIPPET(snippet_spin, "1: incq 0x500000\n jmp 1b\n");
+SNIPPET(snippet_count, "1: incq (%rdi)\n jmp 1b\n");
 SNIPPET(snippet_loop, "1: mov $39, %eax\n syscall\n jmp 1b\n");
 // Sets xmm7 and ymm8, calls, compares: rdi = 1 if they survived.
 SNIPPET(snippet_fp, R"(
@@ -411,6 +412,33 @@ TEST_P(EngineTest, Threads) {
       ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
       t.reset();
     }).join();
+  }
+}
+
+// More than an engine may have processors for: all come to run.
+TEST_P(EngineTest, ManySpinningThreads) {
+  constexpr uint64_t kThreads = 90;
+  auto as = SPACE(snippet_count);
+  auto* counters = reinterpret_cast<std::atomic<uint64_t>*>(data_);
+  std::vector<std::unique_ptr<GuestThread>> threads;
+  for (uint64_t i = 0; i < kThreads; i++) {
+    Regs regs{};
+    regs.rdi = kData + 8 * i;
+    regs.rbx = i;
+    threads.push_back(NewThread(*as, i == 0 ? nullptr : threads[0].get(), regs));
+  }
+  std::vector<std::thread> drivers;
+  for (auto& t : threads) {
+    drivers.emplace_back([&t] { EXPECT_EQ(t->Run().kind, Stop::Kind::kInterrupted); });
+  }
+  for (uint64_t i = 0; i < kThreads; i++) {
+    while (counters[i].load() < 1000) std::this_thread::yield();
+  }
+  for (auto& t : threads) t->Interrupt();
+  for (auto& d : drivers) d.join();
+  for (uint64_t i = 0; i < kThreads; i++) {
+    EXPECT_EQ(threads[i]->regs().rbx, i);
+    EXPECT_EQ(threads[i]->regs().rdi, kData + 8 * i);
   }
 }
 

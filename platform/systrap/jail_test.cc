@@ -14,7 +14,7 @@
 #include "platform/host/host.h"
 #include "platform/host/safe_copy.h"
 #include "platform/ptrace/ptrace.h"
-#include "platform/stub/zygote.h"
+#include "platform/stub/host_vdso.h"
 #include "platform/systrap/systrap.h"
 
 namespace platform {

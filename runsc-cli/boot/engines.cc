@@ -17,6 +17,7 @@ struct EngineRow {
   PlatformOr (*create)(const platform::Options&, UniqueFd device);
   uint32_t roles;
   StatusOr<UniqueFd> (*open)();  // its device; also says whether this host can run it
+  std::string (*stats)(platform::Platform& platform);  // or nullptr
 };
 
 namespace {
@@ -25,10 +26,11 @@ StatusOr<UniqueFd> NoDevice() { return UniqueFd(); }
 
 constexpr EngineRow kEngines[] = {
     {"systrap", [](const platform::Options& o, UniqueFd) { return platform::systrap::Create(o); },
-     host::kSentry, NoDevice},
+     host::kSentry, NoDevice, nullptr},
     {"ptrace", [](const platform::Options& o, UniqueFd) { return platform::ptrace::Create(o); },
-     host::kSentry | host::kPtrace, NoDevice},
-    {"kvm", platform::kvm::Create, host::kSentry | host::kKvm, platform::kvm::OpenDevice},
+     host::kSentry | host::kPtrace, NoDevice, nullptr},
+    {"kvm", platform::kvm::Create, host::kSentry | host::kKvm, platform::kvm::OpenDevice,
+     platform::kvm::Stats},
 };
 // What auto tries, in this order.
 constexpr const char* kPreferred[] = {"kvm", "systrap"};
@@ -64,6 +66,10 @@ StatusOr<Engine> ChooseEngine(const std::string& name) {
 
 PlatformOr MakeEngine(Engine engine, const platform::Options& options) {
   return engine.row->create(options, std::move(engine.device));
+}
+
+std::string EngineStats(const EngineRow& row, platform::Platform& platform) {
+  return row.stats != nullptr ? row.stats(platform) : "";
 }
 
 uint32_t EngineRoles(const Engine& engine) { return engine.row->roles; }

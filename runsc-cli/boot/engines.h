@@ -28,6 +28,8 @@ base::StatusOr<Engine> ChooseEngine(const std::string& name);
 // In the sentry, before the filter.
 base::StatusOr<std::unique_ptr<platform::Platform>> MakeEngine(Engine engine,
                                                                const platform::Options& options);
+// What its guests cost so far: a line of JSON; empty: this engine doesn't count.
+std::string EngineStats(const EngineRow& row, platform::Platform& platform);
 // Of the sentry's filter (host::Role).
 uint32_t EngineRoles(const Engine& engine);
 // A line per engine: whether this host can run it; if not, why, and what would change it.

@@ -8,7 +8,7 @@
 #include "platform/host/host.h"
 #include "platform/host/jail.h"
 #include "platform/host/safe_copy.h"
-#include "platform/stub/zygote.h"
+#include "platform/stub/host_vdso.h"
 #include "runsc-cli/boot/control_server.h"
 #include "runsc-cli/boot/mounts.h"
 #include "sentry/kernel/kernel.h"
@@ -53,6 +53,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   const Settings& settings = *args.settings;
   log_fd = args.log.get();
   base::SetLog(log_fd, settings.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
+  const EngineRow& engine = *args.engine.row;
   auto platform = Confine(args);
   if (!platform.ok()) return platform.status();
   auto gofer = base::MakeRef<gofer::Client>(std::move(args.gofer));
@@ -106,6 +107,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   RETURN_IF_ERROR(server->Serve());
   const int32_t wait_status = server->Wait();
   if (settings.gaps) server->Report(syscalls::GapsAsJson() + "\n");
+  if (settings.stats) server->Report(EngineStats(engine, *o.platform));
   server->Ended();
   *exit_status = ExitCode(wait_status);
   return {};

@@ -10,10 +10,12 @@
 namespace runsc {
 
 int CmdDebug(const Settings& global, const Words& words) {
-  bool gaps = false, host_calls = false, platforms = false;
+  bool gaps = false, stats = false, host_calls = false, platforms = false;
   FlagSet flags;
   flags.Bool("gaps", &gaps,
              "run CMD as `moat do` and print the unimplemented calls and options that it hit");
+  flags.Bool("stats", &stats,
+             "run CMD as `moat do` and print what it cost, where the engine counts");
   flags.Bool("host-calls", &host_calls,
              "print every host call that the sentry and the gofer may make, and why");
   flags.Bool("platforms", &platforms,
@@ -21,9 +23,10 @@ int CmdDebug(const Settings& global, const Words& words) {
   size_t i = 0;
   base::Status st = flags.Parse(words, &i);
   if (!st.ok()) return Fail(st.text(), kExitFailure);
-  if (flags.help_wanted() || gaps + host_calls + platforms != 1) {
+  if (flags.help_wanted() || gaps + stats + host_calls + platforms != 1) {
     printf(
-        "usage: moat debug --host-calls\n       moat debug --platforms\n       moat debug --gaps "
+        "usage: moat debug --host-calls\n       moat debug --platforms\n       moat debug "
+        "--gaps|--stats "
         "-- CMD [ARG...]\n\n%s",
         flags.Help().c_str());
     return flags.help_wanted() ? 0 : kExitFailure;
@@ -37,7 +40,8 @@ int CmdDebug(const Settings& global, const Words& words) {
     return 0;
   }
   Settings settings = global;
-  settings.gaps = true;
+  settings.gaps = gaps;
+  settings.stats = stats;
   return CmdDo(settings, Words(words.begin() + static_cast<long>(i), words.end()));
 }
 

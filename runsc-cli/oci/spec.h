@@ -105,7 +105,8 @@ struct Settings {
   bool systemd_cgroup = false;  // linux.cgroupsPath is slice:prefix:name
   bool ignore_cgroups = false;
   NetworkSettings network;
-  bool gaps = false;  // print the gaps at the end (moat debug --gaps)
+  bool gaps = false;   // print the gaps at the end (moat debug --gaps)
+  bool stats = false;  // print the engine's counters at the end (moat debug --stats)
 };
 
 struct Spec {

@@ -6,6 +6,7 @@
 DIR: a Debian root file system with python3 (tests/e2e/rootfs.sh makes one).
 """
 import argparse
+import json
 import os
 import re
 import shlex
@@ -33,11 +34,54 @@ CASES = [
      "handled\n"),
     ("alarm", DO + "python3 -c 'import signal\ndef h(*a): print(\"alarm\"); raise SystemExit\n"
      "signal.signal(14, h); signal.setitimer(0, 0.2)\nwhile True: pass'", "alarm\n"),
+    # More threads than the machine has processors.
+    ("many", DO + "python3 -c 'import threading as t\nb = t.Barrier(150); n = []\ndef f(i): b.wait(); n.append(i * 1.5); b.wait()\n"
+     "a = [t.Thread(target=f, args=(i,)) for i in range(150)]\n[x.start() for x in a]; [x.join() for x in a]; print(sum(n))'",
+     "16762.5\n"),
     ("fault", DO + "bash -c 'kill -SEGV $$'; echo $?", "139\n"),
     ("mmap", DO + "python3 -c 'import mmap\nm = mmap.mmap(-1, 64 << 20)\n"
      "for i in range(0, len(m), 1 << 16): m[i] = i >> 16 & 255\n"
      "print(sum(m[i] for i in range(0, len(m), 1 << 16)))'", "130560\n"),
 ]
+
+STATS = "/mnt/moat --platform=kvm debug --stats -- "
+TOUCH = "import mmap; m = mmap.mmap(-1, 32 << 20)\nfor k in range(%d):\n for i in range(0, len(m), 4096): m[i] = 1"
+CLOCK = "import time\nfor i in range(%d): time.monotonic_ns()"
+# name, two commands that differ in how often they do something, how much more often the second one does, and how many more of
+# each counter that may cost: at least, at most.
+COUNTED = [
+    # A call that needs the sentry is one exit.
+    ("a call", "dd if=/dev/zero of=/dev/null bs=1 count=%d", (1000, 3000), 4000, {"calls": (4000, 4010), "exits": (4000, 4100)}),
+    # The host's clock, without any.
+    ("a clock", "python3 -c " + shlex.quote(CLOCK), (1000, 11000), 10000, {"calls": (-50, 50), "exits": (-200, 200)}),
+    # Pages that are there.
+    ("a resident page", "python3 -c " + shlex.quote(TOUCH), (1, 3), 16384, {"calls": (-50, 50), "exits": (-200, 200)}),
+    # Fresh ones: at most two exits each.
+    ("a fresh page", "python3 -c " + shlex.quote(TOUCH), (0, 1), 8192, {"pages": (1, 8192), "exits": (1, 16384)}),
+]
+
+
+def counted_cases():
+    """Those cases, as CASES; check(text, ...) finds what they wrote."""
+    return [("%s %d" % (name, n), STATS + command % n + " 2>&1 | grep exits", None)
+            for name, command, often, _, _ in COUNTED for n in often]
+
+
+def check_counts(written):
+    """written: by name. Failures, as text."""
+    failures = []
+    for name, _, often, more, limits in COUNTED:
+        try:
+            before, after = (json.loads(written["%s %d" % (name, n)]) for n in often)
+        except (KeyError, TypeError, ValueError):
+            failures.append("%s: no counters" % name)
+            continue
+        for counter, (least, most) in limits.items():
+            d = after[counter] - before[counter]
+            print("%s, %d times: %d %s" % (name, more, d, counter))
+            if not least <= d <= most:
+                failures.append("%s, %d times: %d %s, not %d to %d" % (name, more, d, counter, least, most))
+    return failures
 
 
 def main():
@@ -49,7 +93,7 @@ def main():
     p.add_argument("-k", default="", help="only cases whose name holds this")
     a = p.parse_args()
 
-    cases = [c for c in CASES if a.k in c[0]]
+    cases = [c for c in CASES + counted_cases() if a.k in c[0]]
     mark = os.urandom(8).hex()
     with tempfile.TemporaryDirectory() as share:
         shutil.copy(os.path.join(a.build, "moat"), share)
@@ -66,14 +110,18 @@ def main():
 
         status = machine.run("sh /mnt/cases", a.rootfs, share, a.timeout, cpus=a.cpus, output=output)
     text = written.decode(errors="replace")
-    failed = 0
-    for name, _, expected in cases:
+    got = {}
+    for name, _, _ in cases:
         m = re.search("%s begin %s\n(.*?)%s end %s " % (mark, re.escape(name), mark, re.escape(name)), text, re.S)
-        if m is None or m.group(1) != expected:
-            failed += 1
-            print("FAILED %s: expected %r, got %s" % (name, expected, repr(m.group(1)) if m else "nothing"))
-    print("%d passed, %d failed; the machine's status: %d" % (len(cases) - failed, failed, status))
-    return 1 if failed or status != 0 else 0
+        got[name] = m.group(1) if m else None
+    failures = ["%s: expected %r, got %r" % (name, expected, got[name]) for name, _, expected in cases
+                if expected is not None and got[name] != expected]
+    if a.k == "":
+        failures += check_counts(got)
+    for f in failures:
+        print("FAILED " + f)
+    print("%d passed, %d failed; the machine's status: %d" % (len(cases) - len(failures), len(failures), status))
+    return 1 if failures or status != 0 else 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main():
     p.add_argument("--build", required=True)
     p.add_argument("--rootfs", required=True)
     p.add_argument("--timeout", type=int, default=3600)
-    p.add_argument("--cpus", type=int, default=2)
+    p.add_argument("--cpus", type=int, default=1)
     p.add_argument("--filter", default="", help="only cases whose program/Suite.Case matches")
     p.add_argument("--engines", default="kvm")
     p.add_argument("--case-timeout", type=int, default=180, help="seconds that one case may take: emulation is slow")

@@ -36,7 +36,6 @@ ESCAPED = 86
 SOMEBODY = 54321  # a user and a group that own nothing
 # What the net gofer is there for.
 NET_GOFERS = ("socket_inet", "socket_inet6", "socket_netlink", "connect_inet")
-ENGINES = ("systrap", "ptrace")
 Act = collections.namedtuple("Act", "name flags reached")
 User = collections.namedtuple("User", "name ids")  # ids: arguments of subprocess
 
@@ -56,6 +55,8 @@ class Tests:
             self.bin[name] = os.path.join(self.base, name)
             shutil.copy(os.path.join(args.build, path), self.bin[name])
             os.chmod(self.bin[name], 0o755)
+        # Those that this host can run.
+        self.engines = re.findall(r"^(\w+) +yes", self.output([self.bin["moat"], "debug", "--platforms"]), re.M)
         self.acts = []
         for line in self.output([self.bin["attacker"], "list"]).splitlines():
             name, flags, reached = line.split()
@@ -275,12 +276,14 @@ class Tests:
         folder = self.place(self.users[0])
         log = os.path.join(folder, "log")
         workloads.run_all(self.bin["moat_compromised"], folder, log,
-                          os.path.join(os.path.abspath(self.args.build), "tests/syscalls"))
+                          os.path.join(os.path.abspath(self.args.build), "tests/syscalls"), self.engines)
         with open(log) as f:
             used = set(re.findall(r"used (\w+) (\d+)", f.read()))
         for index, roles, call, reason in rows:
-            wanted = [role for bit, role in ((1, "sentry"), (2, "gofer"), (4, "sentry"), (16, "netgofer"))
-                      if int(roles) & bit]
+            processes = [(1, "sentry"), (2, "gofer"), (4, "sentry"), (16, "netgofer")]
+            if "kvm" in self.engines:
+                processes.append((32, "sentry"))
+            wanted = [role for bit, role in processes if int(roles) & bit]
             for role in wanted:
                 self.check("row %s of the %s (%s)" % (call, role, reason),
                            (role, index) in used or "rare: " in reason, "no workload used it")
@@ -320,7 +323,7 @@ class Tests:
                     if "acts" in only:
                         start(self.try_act, user, act)
                     if "guest" in only and not act.flags & SERVED_ROOT:
-                        for engine in ENGINES:
+                        for engine in self.engines:
                             for how in ("native", "stub"):
                                 start(self.guest, user, engine, how, act)
             for j in jobs:

@@ -220,17 +220,17 @@ class Runner:
         os.close(fd)
 
 
-def run_all(moat, folder, log, behaviour_tests):
+def run_all(moat, folder, log, behaviour_tests, engines):
     """Logs what the sentries and gofers of all workloads use."""
     r = Runner(moat, folder, log)
     open(log, "w").close()
-    jobs = [lambda: r.files("systrap"), lambda: r.files("ptrace"), r.streams, r.terminal, r.container, r.network,
-            lambda: r.python(KERNEL), lambda: r.python(KERNEL, "ptrace")]
+    jobs = [r.streams, r.terminal, r.container, r.network]
+    for e in engines:
+        jobs += [lambda e=e: r.files(e), lambda e=e: r.python(KERNEL, e)]
     tests = [os.path.join(behaviour_tests, t) for t in sorted(os.listdir(behaviour_tests))
              if t.endswith("_test")]
     for t in tests:
-        jobs.append(lambda t=t: r.run("--", t))
-        jobs.append(lambda t=t: r.run("--", t, engine="ptrace"))
+        jobs += [lambda t=t, e=e: r.run("--", t, engine=e) for e in engines]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for job in [pool.submit(j) for j in jobs]:
             job.result()
