@@ -156,6 +156,12 @@ Status Machine::Init(base::UniqueFd device, uint64_t features) {
   long r = IoctlNumber(device_, KVM_CREATE_VM, 0);
   if (r < 0) return Status::Errno("making a virtual machine", static_cast<int>(-r));
   fd_.reset(static_cast<int>(r));
+  // The other maker's hypercall instruction would be rewritten in the guest's memory. Older hosts
+  // don't know the request, and do so.
+  kvm_enable_cap quirks{};
+  quirks.cap = KVM_CAP_DISABLE_QUIRKS2;
+  quirks.args[0] = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
+  Ioctl(fd_, KVM_ENABLE_CAP, &quirks);
   r = IoctlNumber(device_, KVM_GET_VCPU_MMAP_SIZE, 0);
   if (r < 0) return Status::Errno("KVM_GET_VCPU_MMAP_SIZE", static_cast<int>(-r));
   run_size_ = static_cast<size_t>(r);
@@ -389,8 +395,9 @@ Vcpu* Machine::Take(Thread* owner, int tid) {
         waiting_.pop_front();
         if (v == nullptr) return nullptr;
         waiter.got = v;
-      } else if (Thread* runs = vcpus_[hand_]->owner_; runs != nullptr) {
-        runs->Preempt();
+      } else {
+        hand_ = (hand_ + 1) % vcpus_.size();
+        if (Thread* runs = vcpus_[hand_]->owner_) runs->Preempt();
       }
     }
     if (waiter.got == nullptr) continue;
