@@ -434,18 +434,22 @@ TEST_P(EngineTest, ManyBusyThreads) {
     regs.rdi = kData + 8 * i;
     regs.rbx = i;
     threads.push_back(NewThread(*as, i == 0 ? nullptr : threads[0].get(), regs));
+    // Who makes the others runs here.
+    if (i == 0) ASSERT_EQ(threads[0]->Run().kind, Stop::Kind::kSyscall);
   }
   std::vector<std::thread> drivers;
-  for (auto& t : threads)
-    drivers.emplace_back([&t] { EXPECT_EQ(t->Run().kind, Stop::Kind::kSyscall); });
-  for (auto& d : drivers) d.join();
-  for (uint64_t i = 0; i < kThreads; i++) {
-    uint64_t count;
-    memcpy(&count, data_ + 8 * i, 8);
-    EXPECT_EQ(count, 0x400000u);
-    EXPECT_EQ(threads[i]->regs().rbx, i);
-    EXPECT_EQ(threads[i]->regs().rdi, kData + 8 * i);
+  for (uint64_t i = 1; i < kThreads; i++) {
+    drivers.emplace_back([&, i] {
+      EXPECT_EQ(threads[i]->Run().kind, Stop::Kind::kSyscall);
+      uint64_t count;
+      memcpy(&count, data_ + 8 * i, 8);
+      EXPECT_EQ(count, 0x400000u);
+      EXPECT_EQ(threads[i]->regs().rbx, i);
+      EXPECT_EQ(threads[i]->regs().rdi, kData + 8 * i);
+      threads[i].reset();
+    });
   }
+  for (auto& d : drivers) d.join();
 }
 
 // A host thread that is used again shows nothing of the guest thread before.
