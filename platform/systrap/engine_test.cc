@@ -435,7 +435,9 @@ TEST_P(EngineTest, ManyBusyThreads) {
     regs.rbx = i;
     threads.push_back(NewThread(*as, i == 0 ? nullptr : threads[0].get(), regs));
     // Who makes the others runs here.
-    if (i == 0) ASSERT_EQ(threads[0]->Run().kind, Stop::Kind::kSyscall);
+    if (i == 0) {
+      ASSERT_EQ(threads[0]->Run().kind, Stop::Kind::kSyscall);
+    }
   }
   std::vector<std::thread> drivers;
   for (uint64_t i = 1; i < kThreads; i++) {
