@@ -166,7 +166,9 @@ struct Channel {
   uint64_t trapno;
   uint64_t error;
   uint64_t own_fp;  // where the slot has room for the extended state
-  uint64_t unused1[2];
+  uint32_t awake;   // since a command that found it asleep
+  uint32_t unused0;
+  uint64_t unused1;
   uint8_t unused2[0x100 - 192];
   LocalThread local;
   uint32_t yields;  // since the host was last asked

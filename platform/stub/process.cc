@@ -511,6 +511,7 @@ platform::Stop Thread::Dead() {
 }
 
 bool Thread::Command(uint32_t command) {
+  __atomic_store_n(&channel_->awake, 0, __ATOMIC_RELAXED);
   uint32_t old = __atomic_exchange_n(&channel_->state, command, __ATOMIC_ACQ_REL);
   if ((old & kKindMask) == kDead) {
     // The thread is gone: the word must say so again, since nobody else will.
@@ -529,7 +530,7 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
   uint32_t* word = &channel_->state;
   if (spin) {
     // A guest that was asleep needs some time to come.
-    const int patience = woken_ ? kWokenSpin : kPatientSpin;
+    int patience = woken_ ? kWokenSpin : kPatientSpin;
     for (int i = 0; i < kSpinLimit; i++) {
       uint32_t s = LoadWord(word);
       if (s != command) return s & kKindMask;
@@ -537,6 +538,10 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
       if (i == kPatientSpin) base::WakeLate();
       // So need those who wait for a turn no more. What comes sooner is worth waiting for: a sleep
       // and a wake-up take longer.
+      if (woken_ && __atomic_load_n(&channel_->awake, __ATOMIC_RELAXED) != 0) {
+        woken_ = false;
+        patience = std::min(patience, i + kPatientSpin);
+      }
       if (i >= patience && Turn::wanted()) break;
       __builtin_ia32_pause();
     }

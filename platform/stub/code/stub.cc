@@ -159,10 +159,12 @@ uint32_t WaitCommand(Channel* c, uint32_t stopped, int spins) {
   if (s == stopped && __atomic_compare_exchange_n(&c->state, &s, stopped | kSleeping, false,
                                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
     s = stopped | kSleeping;
-  while (s == (stopped | kSleeping)) {
+  if (s != (stopped | kSleeping)) return s;
+  do {
     Call(kSysFutex, U(&c->state), kFutexWait, s);
     s = Load(&c->state);
-  }
+  } while (s == (stopped | kSleeping));
+  __atomic_store_n(&c->awake, 1, __ATOMIC_RELAXED);
   return s;
 }
 
