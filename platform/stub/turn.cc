@@ -17,7 +17,7 @@ constexpr uint64_t kMostTicks = 1'000'000;
 // What is added to a waiter's patience for each that is before it.
 constexpr int64_t kTurnNs = 1'000'000;
 
-// How many turns were given, and, in the upper half, how often all were made void.
+// How many processors were given, and, in the upper half, how often all turns were made void.
 std::atomic<uint64_t> given{0};
 std::atomic<uint32_t> passed{0};  // turns, from one to the next
 constexpr uint64_t kEpoch = uint64_t{1} << 32;
@@ -26,6 +26,7 @@ uint32_t EpochOf(uint64_t v) { return static_cast<uint32_t>(v >> 32); }
 struct Waiter {
   std::atomic<uint32_t> granted{0};
   const bool urgent;
+  const int processors;
   uint32_t epoch = 0;  // of the turn
   Waiter* next = nullptr;
 };
@@ -38,6 +39,7 @@ std::atomic<int> urgent{0};  // waiters
 struct Mine {
   bool held;
   bool slept;  // since it had one
+  int processors;
   uint32_t epoch;
   uint64_t since;
 };
@@ -63,21 +65,15 @@ void Remove(Waiter* w) REQUIRES_LOCK(mu) {
   if (last == w) last = before;
 }
 
-// Takes one if one is free; *epoch: of that turn.
-bool TakeFree(uint32_t* epoch) {
+// If so many are free; *epoch: of that turn.
+bool Take(int processors, uint32_t* epoch) {
   uint64_t v = given.load(std::memory_order_relaxed);
-  while (static_cast<int>(static_cast<uint32_t>(v)) < busy_processors / 2) {
-    if (!given.compare_exchange_weak(v, v + 1)) continue;
+  while (static_cast<int>(static_cast<uint32_t>(v)) + processors <= busy_processors) {
+    if (!given.compare_exchange_weak(v, v + static_cast<uint64_t>(processors))) continue;
     *epoch = EpochOf(v);
     return true;
   }
   return false;
-}
-
-void GiveBack(uint32_t epoch) {
-  uint64_t v = given.load(std::memory_order_relaxed);
-  while (EpochOf(v) == epoch && !given.compare_exchange_weak(v, v - 1)) {
-  }
 }
 
 // A thread's turn ends with it, if not before.
@@ -86,46 +82,81 @@ struct Last {
 };
 thread_local Last of_thread;
 
-void Begin(uint32_t epoch) {
+void Begin(int processors, uint32_t epoch) {
   (void)&of_thread;
-  mine = {.held = true, .slept = false, .epoch = epoch, .since = __builtin_ia32_rdtsc()};
+  mine = {.held = true,
+          .slept = false,
+          .processors = processors,
+          .epoch = epoch,
+          .since = __builtin_ia32_rdtsc()};
   base::put_off.turn = Turn::Leave;
 }
 
 }  // namespace
 
-bool Turn::Keep() {
-  if (mine.held && EpochOf(given.load(std::memory_order_relaxed)) != mine.epoch) Leave();
-  if (mine.held) {
-    if (!wanted()) [[likely]]
-      return true;
-    if (urgent.load(std::memory_order_relaxed) == 0 &&
-        __builtin_ia32_rdtsc() - mine.since < kMostTicks)
-      return true;
-    Leave();
-    mine.slept = false;
-    return false;
+void Turn::GiveBack(int processors) {
+  uint64_t v = given.load(std::memory_order_relaxed);
+  while (EpochOf(v) == mine.epoch &&
+         !given.compare_exchange_weak(v, v - static_cast<uint64_t>(processors))) {
   }
-  uint32_t epoch;
-  if (wanted() || !TakeFree(&epoch)) return false;
-  Begin(epoch);
-  return true;
+  while (waiting_.load() != 0) {
+    const std::atomic<uint32_t>* woken;
+    {
+      base::MutexLock lock(mu);
+      Waiter* w = first;
+      uint32_t epoch;
+      if (w == nullptr || !Take(w->processors, &epoch)) return;
+      Remove(w);
+      waiting_.fetch_sub(1);
+      passed.fetch_add(1, std::memory_order_relaxed);
+      w->epoch = epoch;
+      woken = &w->granted;
+      // From here on it may be gone: a futex is waked by its address alone.
+      w->granted.store(1, std::memory_order_release);
+    }
+    host::FutexWake(woken, 1);
+  }
 }
 
-bool Turn::Wait() {
-  if (busy_processors < 2) return false;
-  Waiter w{.urgent = mine.slept};
+int Turn::Keep(bool busily) {
+  const int processors = busily ? 2 : 1;
+  uint32_t epoch;
+  if (mine.held && EpochOf(given.load(std::memory_order_relaxed)) != mine.epoch) Leave();
+  if (mine.held) {
+    if (wanted() && (urgent.load(std::memory_order_relaxed) != 0 ||
+                     __builtin_ia32_rdtsc() - mine.since > kMostTicks)) [[unlikely]] {
+      Leave();
+      mine.slept = false;
+      return 0;
+    }
+    if (mine.processors > processors) {
+      mine.processors = processors;
+      GiveBack(1);
+    } else if (mine.processors < processors && !wanted() && Take(1, &epoch)) {
+      mine.processors = processors;
+    }
+    return mine.processors;
+  }
+  if (busy_processors < 2 || wanted() || !Take(processors, &epoch)) return 0;
+  Begin(processors, epoch);
+  return processors;
+}
+
+int Turn::Wait(bool busily) {
+  if (busy_processors < 2) return 0;
+  const int processors = busily ? 2 : 1;
+  Waiter w{.urgent = mine.slept, .processors = processors};
   uint32_t epoch;
   int64_t patience;
   {
     base::MutexLock lock(mu);
-    // Leave() looks for waiters after it has given its turn back; this one looks for turns after it
+    // GiveBack() looks for waiters after it has given back; this one looks for processors after it
     // has said that it waits.
     const int before = waiting_.fetch_add(1);
-    if (TakeFree(&epoch)) {
+    if (Take(processors, &epoch)) {
       waiting_.fetch_sub(1);
-      Begin(epoch);
-      return true;
+      Begin(processors, epoch);
+      return processors;
     }
     Push(&w);
     patience = patience_ns + before * kTurnNs;
@@ -140,16 +171,18 @@ bool Turn::Wait() {
     if (w.granted.load(std::memory_order_relaxed) != 0) break;
     if (passed.load(std::memory_order_relaxed) != seen) continue;
     uint64_t v = given.load(std::memory_order_relaxed);
-    while (!given.compare_exchange_weak(v, (v & ~(kEpoch - 1)) + kEpoch + 1)) {
-    }
+    uint64_t next;
+    do {
+      next = (v & ~(kEpoch - 1)) + kEpoch + static_cast<uint64_t>(processors);
+    } while (!given.compare_exchange_weak(v, next));
     passed.fetch_add(1, std::memory_order_relaxed);
     Remove(&w);
     waiting_.fetch_sub(1);
-    w.epoch = EpochOf(v) + 1;
+    w.epoch = EpochOf(next);
     break;
   }
-  Begin(w.epoch);
-  return true;
+  Begin(processors, w.epoch);
+  return processors;
 }
 
 void Turn::Leave() {
@@ -157,24 +190,7 @@ void Turn::Leave() {
   mine.held = false;
   mine.slept = true;
   base::put_off.turn = nullptr;
-  GiveBack(mine.epoch);
-  if (waiting_.load() == 0) return;
-  const std::atomic<uint32_t>* woken = nullptr;
-  {
-    base::MutexLock lock(mu);
-    uint32_t epoch;
-    if (first != nullptr && TakeFree(&epoch)) {
-      Waiter* w = first;
-      Remove(w);
-      waiting_.fetch_sub(1);
-      passed.fetch_add(1, std::memory_order_relaxed);
-      w->epoch = epoch;
-      woken = &w->granted;
-      // From here on it may be gone: a futex is waked by its address alone.
-      w->granted.store(1, std::memory_order_release);
-    }
-  }
-  if (woken != nullptr) host::FutexWake(woken, 1);
+  GiveBack(mine.processors);
 }
 
 }  // namespace platform::stub

@@ -15,13 +15,14 @@ namespace platform::stub {
 
 class Turn {
  public:
-  // Whether it has a turn, or takes a free one. Ends one that is over.
-  static bool Keep();
-  // After Keep() said no: waits for one. False: with one processor there are none. Who slept since
-  // its last turn comes before those whose turn was over: a guest that computes and calls now and
-  // then isn't held up by those that do nothing but call. When turns aren't passed on any more, by
-  // holders in long host calls, all that were given are void.
-  static bool Wait();
+  // How many processors it has: two to wait busily, one if it doesn't want to, or one only is free;
+  // 0: it must wait for its turn. Ends a turn that is over.
+  static int Keep(bool busily);
+  // After Keep() said 0: waits for as many. 0: with one processor there are no turns. Who slept
+  // since its last turn comes before those whose turn was over: a guest that computes and calls now
+  // and then isn't held up by those that do nothing but call. When turns aren't passed on any more,
+  // by holders in long host calls, all that were given are void.
+  static int Wait(bool busily);
   static void Leave();
   // How many wait for one.
   static int waiting() { return waiting_.load(std::memory_order_relaxed); }
@@ -30,6 +31,7 @@ class Turn {
   static inline int64_t patience_ns = 2'000'000;
 
  private:
+  static void GiveBack(int processors);
   static inline std::atomic<int> waiting_{0};
 };
 

@@ -158,14 +158,15 @@ Stop SystrapThread::Run() {
   command |= std::exchange(flags_, 0);
   regs_valid_ = false;
   if (++trips_ % kTripsPerCount == 0) space_->engine()->CountAsleep();
-  bool turn = stub::Turn::Keep();
-  // A call that takes long is no reason to wait for a turn: what a turn saves is little to it.
-  if (!turn && (stopped_at_ == 0 || __builtin_ia32_rdtsc() - stopped_at_ < kShortTicks)) {
-    Rest();
-    turn = stub::Turn::Wait();
-  }
   // Neither side spins for a while when one of them did so for nothing.
-  const bool spin = turn && spin_pause_ == 0;
+  const bool busily = spin_pause_ == 0;
+  int processors = stub::Turn::Keep(busily);
+  // A call that takes long is no reason to wait for a turn: what a turn saves is little to it.
+  if (processors == 0 && (stopped_at_ == 0 || __builtin_ia32_rdtsc() - stopped_at_ < kShortTicks)) {
+    Rest();
+    processors = stub::Turn::Wait(busily);
+  }
+  const bool spin = processors == 2;
   if (spin_pause_ != 0) spin_pause_--;
   if (spin) command |= stub::kSpin;
   slept_ = false;
