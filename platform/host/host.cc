@@ -88,6 +88,12 @@ static std::atomic<uint32_t> memory_file_seq{0};
 
 void SetMemoryDir(int dir_fd) { memory_dir = dir_fd; }
 
+bool MemoryExhausted(uint64_t bytes) {
+  struct statfs st;
+  if (memory_dir < 0 || Fstatfs(memory_dir, &st) < 0 || st.f_blocks == 0) return false;
+  return static_cast<uint64_t>(st.f_bfree) * static_cast<uint64_t>(st.f_bsize) < bytes;
+}
+
 long CreateMemoryFile(base::UniqueFd* read_only) {
   if (memory_dir < 0) {
     base::UniqueFd fd(static_cast<int>(Call<SYS_memfd_create>("moat", MFD_CLOEXEC)));

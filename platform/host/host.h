@@ -191,6 +191,8 @@ inline long Fdatasync(int fd) {
 // Where memory files are made: the root of the process's private tmpfs (jail.h), or -1:
 // memfd_create (tests). Set once at start.
 void SetMemoryDir(int dir_fd);
+// Less than so many bytes are left for memory files. False where nothing bounds them.
+bool MemoryExhausted(uint64_t bytes);
 // A new unlinked memory file, read-write, size 0, huge pages as the tmpfs allows. read_only: when
 // not null it receives a second, read-only descriptor of the same file, that can never be made
 // writable (with memfds, through /proc/self/fd). Returns the descriptor or -errno.

@@ -17,6 +17,8 @@ struct Container : public base::RefCounted {
   std::atomic<uint64_t> memory_bytes;   // MemTotal
   std::atomic<uint32_t> max_tasks;      // as a pids control group limits; 0: no limit
   std::atomic<uint32_t> live_tasks{0};  // threads of all its processes
+  std::atomic<uint32_t> oom_kills{0};   // processes killed for want of memory
+  std::atomic<bool> frozen{false};      // Kernel::SetFrozen()
 };
 
 }  // namespace sentry

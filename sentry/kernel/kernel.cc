@@ -14,15 +14,15 @@
 namespace sentry {
 
 Kernel::Kernel(const KernelOptions& o)
-    : options_(o),
-      root_user_ns_(base::MakeRef<UserNamespace>()),
-      root_uts_ns_(base::MakeRef<UtsNamespace>()),
-      boot_time_(HostClock().Realtime()) {
-  root_pid_ns_ = base::MakeRef<PidNamespace>(root_user_ns_);
-  root_ipc_ns_ = base::MakeRef<IpcNamespace>(root_user_ns_);
-  root_net_ns_ = base::MakeRef<NetNamespace>(root_user_ns_);
+    : options_(o), root_uts_ns_(base::MakeRef<UtsNamespace>()), boot_time_(HostClock().Realtime()) {
+  if (!options_.user_ns) options_.user_ns = base::MakeRef<UserNamespace>();
+  const base::Ref<UserNamespace>& owner = options_.user_ns;
+  root_user_ns_ = owner->parent() ? owner->parent() : owner;
+  root_pid_ns_ = base::MakeRef<PidNamespace>(owner);
+  root_ipc_ns_ = base::MakeRef<IpcNamespace>(owner);
+  root_net_ns_ = base::MakeRef<NetNamespace>(owner);
   root_container_ = base::MakeRef<Container>(o.cpu_count, o.memory_bytes, o.max_tasks);
-  root_uts_ns_->owner = root_user_ns_;
+  root_uts_ns_->owner = owner;
   base::MutexLock l(root_uts_ns_->mu);
   root_uts_ns_->nodename = o.hostname;
   root_uts_ns_->domainname = o.domainname;
@@ -142,6 +142,15 @@ void Kernel::KillAll() {
     if (g->zombie) continue;
     base::MutexLock s(g->signal_mu);
     SignalOps::StartGroupExit(*g, abi::kSIGKILL);
+  }
+}
+
+void Kernel::SetFrozen(Container& container, bool frozen) {
+  base::MutexLock l(tree_mu);
+  container.frozen.store(frozen);
+  for (ThreadGroup* g : root_pid_ns_->Groups()) {
+    if (&g->container() != &container) continue;
+    for (Task* t : g->tasks) t->Interrupt();
   }
 }
 

@@ -25,6 +25,8 @@ struct KernelOptions {
   std::string hostname = "moat";
   std::string domainname = "(none)";
   uint32_t max_tasks = 0;  // threads of all processes, as a pids control group limits; 0: no limit
+  // Whose the first container's namespaces are: the root one or a child of it. Null: the root one.
+  base::Ref<UserNamespace> user_ns;
 };
 
 // What a new program starts from (the loader's input).
@@ -96,6 +98,12 @@ class Kernel {
   void WaitAll();
   // Kills everything: the end of the sandbox.
   void KillAll();
+  // As a freezer control group does: the container's tasks stand still, and no program can tell.
+  // Only SIGKILL reaches them. A new task of it begins so.
+  void SetFrozen(Container& container, bool frozen);
+  // The sandbox's memory is used up, and t waits for some: kills the process that Linux would
+  // choose, or waits a moment for one that dies. False: nothing can be killed. No lock is held.
+  bool OutOfMemory(Task& t);
 
   // --- tasks ---
   // clone(2), clone3(2), fork(2), vfork(2), by the calling task; the child's tid in the caller's

@@ -147,6 +147,7 @@ class ThreadGroup : public base::RefCounted {
   int64_t max_rss = 0;     // KiB, of address spaces that it has left; under tree_mu
   int64_t start_time = 0;  // CLOCK_BOOTTIME ns
   std::atomic<int32_t> oom_score_adj{0};
+  bool oom_victim = false;  // dies to give memory back; under tree_mu
   // This process as wait4, getrusage(RUSAGE_SELF) and times see it. Under tree_mu.
   abi::Rusage Usage() const;
 

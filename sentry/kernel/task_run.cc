@@ -5,11 +5,13 @@
 #include "sentry/kernel/async_io.h"
 #include "sentry/kernel/posix_timers.h"
 #include "sentry/kernel/signal_ops.h"
+#include "sentry/mm/scarcity.h"
 
 namespace sentry {
 
 void TaskRunner::Run() {
   platform::active.fetch_add(1, std::memory_order_relaxed);
+  if (t_.group().container().frozen.load()) t_.interrupt_.store(true);
   {
     LateWakes late;
     Loop();
@@ -94,6 +96,12 @@ void TaskRunner::DoSyscall() {
       t.SetBlocked(t.saved_mask_);
     }
   }
+  if (copy_lacked_memory) [[unlikely]] {
+    copy_lacked_memory = false;
+    // If nothing was transferred, the call can start again.
+    if (kernel_.OutOfMemory(t) && r.code() == static_cast<int16_t>(abi::Errno::kEFAULT))
+      r = base::Restart::kNoIntr;
+  }
   if (!r.is_restart()) [[likely]] {
     uint64_t value =
         r.code() == 0 ? r.value() : static_cast<uint64_t>(-static_cast<int64_t>(r.code()));
@@ -122,6 +130,7 @@ void TaskRunner::DoFault(const platform::Stop& s) {
       t.min_flt.fetch_add(1, std::memory_order_relaxed);
       return;
     }
+    if (err.no_memory && kernel_.OutOfMemory(t)) return;
     // What the guest sees in sigcontext: a user access; the page may be present to the sentry only.
     t.fault_error_ = (s.error & ~uint64_t{1}) | 4 | (err.code == abi::kSEGV_ACCERR ? 1 : 0);
     abi::SigInfo info = MakeSigInfo(err.signo, err.code);
@@ -146,6 +155,9 @@ void TaskRunner::DoFault(const platform::Stop& s) {
 
 bool TaskRunner::HandleInterrupt() {
   Task& t = t_;
+  const Container& container = t.group().container();
+  if (container.frozen.load()) [[unlikely]]
+    t.BlockKillable([&] { return !container.frozen.load(); });
   AsyncOwner::Deliver(t);
   for (;;) {
     abi::SigInfo info;

@@ -249,9 +249,6 @@ base::Result<Kernel::LoadedImage> LoadProgram(Kernel& k, const TaskVfs& vfs, con
   }
 
   Kernel::LoadedImage out;
-  if (k.options().memory_bytes != 0) {
-    MemoryManager::memory_bytes.store(k.options().memory_bytes, std::memory_order_relaxed);
-  }
   out.mm = TRY(MemoryManager::Create(k.platform()));
   MemoryManager& mm = *out.mm;
   mm.limits.as = limits.Get(abi::kRLIMIT_AS).cur;

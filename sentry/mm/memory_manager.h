@@ -109,6 +109,7 @@ class MemoryManager : public UserMemory {
   struct FaultError {
     uint8_t signo;
     int32_t code;
+    bool no_memory = false;  // the sandbox's memory is used up: no mistake of the guest's
   };
   // A page fault of the guest at addr. access: platform::Prot bits wanted. True: mapped, run on.
   // False: *err says which signal. bus: the host said SIGBUS.

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "platform/host/host.h"
 #include "platform/host/safe_copy.h"
 #include "sentry/mm/memory_manager.h"
+#include "sentry/mm/scarcity.h"
 
 namespace sentry {
 
@@ -62,6 +64,12 @@ uint8_t* MemoryManager::Translate(uint64_t addr, uint64_t* len, bool write, bool
   return p;
 }
 
+// The host delivers SIGBUS for a page that it has no memory for.
+static void NoteScarcity() {
+  constexpr uint64_t kPage = 4096;
+  if (host::MemoryExhausted(kPage)) copy_lacked_memory = true;
+}
+
 // f(pointer, bytes, position): how many moved.
 template <typename F>
 size_t MemoryManager::Each(uint64_t addr, size_t n, bool write, bool force, F&& f) {
@@ -79,14 +87,17 @@ size_t MemoryManager::Each(uint64_t addr, size_t n, bool write, bool force, F&& 
       if (len <= kLockedCopy) {
         size_t moved = f(p, len, done);
         done += moved;
-        if (moved < len) return done;
-        continue;
+        if (moved == len) continue;
+        NoteScarcity();
+        return done;
       }
       pin = base::Ref<BackingFile>(file);
     }
     size_t moved = f(p, len, done);
     done += moved;
-    if (moved < len) return done;
+    if (moved == len) continue;
+    NoteScarcity();
+    return done;
   }
   return done;
 }

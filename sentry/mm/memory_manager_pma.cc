@@ -20,6 +20,8 @@ constexpr uint64_t kEagerCopy = 128 << 10;
 constexpr uint64_t kMaxReservation = uint64_t{64} << 30;
 // The host limits mappings per process as vm.max_map_count does.
 constexpr size_t kManyPmas = 16384;
+// Less than this may be too little for a copy before a write, or for a huge page.
+constexpr uint64_t kScarce = 4 << 20;
 
 // --- the map of PMAs ---
 
@@ -447,12 +449,14 @@ bool MemoryManager::HandleFault(uint64_t addr, uint8_t access, FaultError* err, 
     return false;
   }
   if (bus) {
-    *err = {7, 2};  // SIGBUS, BUS_ADRERR
-    if (!v->mappable) return false;
+    *err = {7, 2, host::MemoryExhausted(kScarce)};  // SIGBUS, BUS_ADRERR
+    if (err->no_memory) return false;
     uint64_t offset = v->offset + (PageDown(addr) - v->start);
     auto it = FindPma(addr);
     bool copied = it != pmas_.end() && it->first <= addr && it->second.memory();
-    if (copied || offset >= v->mappable->size()) return false;
+    // There was none at that moment, and now there is.
+    if (!v->mappable || copied) return true;
+    if (offset >= v->mappable->size()) return false;
     // The object moved to another file or grew back: take what it has now.
     if (it != pmas_.end() && it->first <= addr) {
       base::Ref<BackingFile> old = it->second.file;
@@ -464,7 +468,9 @@ bool MemoryManager::HandleFault(uint64_t addr, uint8_t access, FaultError* err, 
       garbage.refs.push_back(std::move(old));
     }
   }
-  return Populate(*v, PageDown(addr), (access & kProtWrite) != 0, err, &garbage);
+  if (Populate(*v, PageDown(addr), (access & kProtWrite) != 0, err, &garbage)) return true;
+  err->no_memory = host::MemoryExhausted(kScarce);
+  return false;
 }
 
 // --- the engine's view ---

@@ -86,12 +86,17 @@ class RootInode : public Inode {
  public:
   explicit RootInode(base::Ref<Superblock> sb)
       : Inode(std::move(sb), abi::kS_IFDIR, kRootIno), time_(RealtimeNow()) {}
-  Perm perm() override { return {abi::kS_IFDIR | 0755, 0, 0}; }
+  Perm perm() override {
+    const Devpts::Config& o = Of(*this).options();
+    return {abi::kS_IFDIR | 0755, o.root_uid, o.root_gid};
+  }
   base::Result<Kstat> Getattr() override {
     Kstat k;
     k.dev = sb().dev();
     k.ino = ino();
     k.mode = abi::kS_IFDIR | 0755;
+    k.uid = Of(*this).options().root_uid;
+    k.gid = Of(*this).options().root_gid;
     k.nlink = 2;
     k.blksize = 1024;
     k.atime = k.mtime = k.ctime = time_;
@@ -306,6 +311,14 @@ base::Result<Devpts::Config> ParseDevptsOptions(std::string_view data) {
 base::Result<base::Ref<Inode>> MountDevpts(Kernel& kernel, const Creds& creds,
                                            std::string_view source, std::string_view data) {
   Devpts::Config o = TRY(ParseDevptsOptions(data));
+  if (creds.user_ns) {
+    if (o.set_uid) o.uid = creds.user_ns->UidToGlobal(o.uid);
+    if (o.set_gid) o.gid = creds.user_ns->GidToGlobal(o.gid);
+  }
+  if ((o.set_uid && o.uid == UINT32_MAX) || (o.set_gid && o.gid == UINT32_MAX))
+    return abi::Errno::kEINVAL;
+  o.root_uid = creds.fsuid;
+  o.root_gid = creds.fsgid;
   return Devpts::Create(kernel, o)->root();
 }
 

@@ -28,6 +28,7 @@ class Devpts : public Superblock {
     bool set_uid = false, set_gid = false;
     uint32_t mode = 0600, ptmx_mode = 0;
     uint32_t max = kMaxTerminals;
+    uint32_t root_uid = 0, root_gid = 0;  // of the directory
   };
 
   // A new instance; also installs the kernel's hooks for terminals.

@@ -56,8 +56,9 @@ constexpr Row kRows[] = {
     {"memory.current",
      [](const CgroupView& v) { return std::to_string(v.kernel().MemoryInUse(v.container())); }},
     {"memory.events",
-     [](const CgroupView&) {
-       return std::string("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0");
+     [](const CgroupView& v) {
+       const std::string kills = std::to_string(v.container().oom_kills.load());
+       return "low 0\nhigh 0\nmax 0\noom " + kills + "\noom_kill " + kills + "\noom_group_kill 0";
      }},
     {"memory.high", [](const CgroupView&) { return std::string("max"); }},
     {"memory.low", [](const CgroupView& v) { return std::to_string(v.limits().memory_low); }},

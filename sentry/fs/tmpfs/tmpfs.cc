@@ -179,9 +179,15 @@ base::Result<base::Ref<Inode>> TmpfsSuperblock::Mount(const Creds& creds, std::s
       ok = ParseNumber(value, 8, &n);
       o.mode = n & 07777;
     } else if (key == "uid") {
-      ok = ParseNumber(value, 10, &o.uid);
+      ok = ParseNumber(value, 10, &n);
+      if (creds.user_ns) n = creds.user_ns->UidToGlobal(n);
+      ok = ok && n != UINT32_MAX;
+      o.uid = n;
     } else if (key == "gid") {
-      ok = ParseNumber(value, 10, &o.gid);
+      ok = ParseNumber(value, 10, &n);
+      if (creds.user_ns) n = creds.user_ns->GidToGlobal(n);
+      ok = ok && n != UINT32_MAX;
+      o.gid = n;
     } else {
       ok =
           key == "huge" || key == "mpol" || key == "inode32" || key == "inode64" || key == "noswap";
