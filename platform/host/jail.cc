@@ -135,7 +135,10 @@ base::StatusOr<int> ForkIntoNamespaces(const ForkOptions& options) {
   }
   if (!options.share_files) child_end.reset();
   base::Status status;
-  if (user_namespace) status = MapIds(static_cast<int>(pid), options.ids, root, uid, gid);
+  if (user_namespace) {
+    status = options.map_ids ? options.map_ids(static_cast<int>(pid))
+                             : MapIds(static_cast<int>(pid), options.ids, root, uid, gid);
+  }
   const base::UniqueFd child = options.share_files ? OpenPid(pid) : base::UniqueFd();
   if (status.ok() &&
       (Write(parent_end.get(), "k", 1) != 1 || !AwaitByte(parent_end.get(), child.get()))) {

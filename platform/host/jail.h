@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
@@ -34,6 +35,8 @@ struct ForkOptions {
   // One table of descriptors for both, as long as one of them lives: what the child makes can be
   // ended by the caller when the child was killed. Not with `outlive`.
   bool share_files = false;
+  // Gives the child's user namespace its ids instead, in the calling process.
+  std::function<base::Status(int pid)> map_ids;
 };
 
 // Forks this (single-threaded) process into new namespaces; 0 in the child, whose ids are mapped

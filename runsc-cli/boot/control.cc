@@ -155,7 +155,7 @@ std::string EncodeExec(const ProcessSpec& p, const Streams& s, std::vector<int>*
   w.Text(p.cwd);
   for (uint64_t v : {uint64_t{p.uid}, uint64_t{p.gid}, uint64_t{p.umask}, p.caps_bounding,
                      p.caps_effective, p.caps_inheritable, p.caps_permitted, p.caps_ambient,
-                     uint64_t{p.no_new_privs}, uint64_t(p.oom_score_adj)}) {
+                     uint64_t{p.no_new_privs}, uint64_t(p.oom_score_adj.value_or(0))}) {
     w.Number(v);
   }
   w.Number(p.groups.size());
@@ -234,7 +234,7 @@ bool DecodeResources(const std::string& body, Resources* r) {
 std::string EncodeJoin(const JoinRequest& q, std::vector<int>* fds) {
   Writer w;
   for (const std::string* text :
-       {&q.id, &q.bundle, &q.config, &q.hostname, &q.pid_of, &q.ipc_of, &q.uts_of})
+       {&q.id, &q.bundle, &q.config, &q.hostname, &q.pid_of, &q.ipc_of, &q.uts_of, &q.user_of})
     w.Text(*text);
   w.Number(q.overlay);
   w.Number(static_cast<uint64_t>(q.machine.cpus));
@@ -255,8 +255,8 @@ std::string EncodeJoin(const JoinRequest& q, std::vector<int>* fds) {
 
 bool DecodeJoin(ControlMessage&& m, JoinRequest* q) {
   Reader r(m.body);
-  for (std::string* text :
-       {&q->id, &q->bundle, &q->config, &q->hostname, &q->pid_of, &q->ipc_of, &q->uts_of})
+  for (std::string* text : {&q->id, &q->bundle, &q->config, &q->hostname, &q->pid_of, &q->ipc_of,
+                            &q->uts_of, &q->user_of})
     *text = r.Text();
   q->overlay = r.Number() != 0;
   q->machine.cpus = static_cast<int>(r.Number());

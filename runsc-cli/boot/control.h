@@ -30,8 +30,10 @@ enum class Control : uint32_t {
   kKill,        // value: the signal for the first process; reply
   kKillAll,     // likewise for all processes; reply
   kProcesses,   // reply: a line for each of the guest's processes (ProcessRow)
-  kIsStarted,   // reply: value 1 if the first process was started
+  kIsStarted,   // reply: value 1 if the first process was started, 2 if the container is frozen
+  kFreeze,      // value: 1 makes its processes stand still, 0 lets them go on; reply
   kWait,        // kExit when the first process ends
+  kWatch,       // kOom whenever a process was killed for want of memory; kExit as for kWait
   kUpdate,      // other limits (EncodeResources); reply
   kJoin,        // another container (EncodeJoin) in this sandbox; reply, with warnings as the body.
                 // The connection stands for it from then on: its end is the container's, and kExit
@@ -43,6 +45,7 @@ enum class Control : uint32_t {
   kFailed,  // value: the exit status for the command; body: why
   kReport,  // body: text for standard error
   kExit,    // value: a wait status
+  kOom,
 };
 
 struct ControlMessage {
@@ -80,7 +83,7 @@ struct JoinRequest {
   std::string hostname;  // where that names none
   bool overlay = false;  // writes to the root stay in memory
   // Containers of the sandbox whose namespaces it shares; empty: it has its own.
-  std::string pid_of, ipc_of, uts_of;
+  std::string pid_of, ipc_of, uts_of, user_of;
   Share machine;
   std::vector<GoferMountSpec> mounts;
   base::UniqueFd listen, gofer;

@@ -6,6 +6,7 @@
 
 #include "platform/host/host.h"
 #include "platform/host/thread.h"
+#include "runsc-cli/boot/guest_ids.h"
 #include "runsc-cli/boot/mounts.h"
 #include "runsc-cli/oci/config.h"
 
@@ -15,6 +16,8 @@ using base::Ref;
 using base::Status;
 
 namespace {
+
+constexpr int64_t kLookNs = 100000000;  // how often watched containers are looked at
 
 // What a signal does to a container's process before it has become a program.
 bool Terminates(int sig) {
@@ -87,7 +90,15 @@ void ControlServer::Loop() {
     }
     const size_t first_caller = fds.size();
     for (const Ref<Caller>& c : callers_) fds.push_back({c->fd.get(), POLLIN, 0});
-    if (host::Poll(fds.data(), fds.size(), nullptr) <= 0) continue;
+    // Nobody calls for those who died for want of memory: they are counted while somebody asks.
+    const bool watched = std::any_of(containers_.begin(), containers_.end(),
+                                     [](const auto& c) { return c->watched(); });
+    timespec look = host::ToTimespec(kLookNs);
+    const long ready = host::Poll(fds.data(), fds.size(), watched ? &look : nullptr);
+    if (watched) {
+      for (const Ref<GuestContainer>& c : containers_) c->TellOoms();
+    }
+    if (ready <= 0) continue;
     // Before the callers', who may add to both lists: the indices are those of the last turn.
     for (size_t i = 0; i < first_caller; i += 2) {
       if (fds[i + 1].revents != 0) containers_[i / 2]->Resized();
@@ -167,7 +178,13 @@ bool ControlServer::Handle(const Ref<Caller>& c) {
     case Control::kProcesses:
       return SendControl(fd, Control::kReply, 0, Processes(container));
     case Control::kIsStarted:
-      return SendControl(fd, Control::kReply, container.first() != nullptr ? 1 : 0);
+      return SendControl(fd, Control::kReply,
+                         container.place().limits->frozen.load() ? 2
+                         : container.first() != nullptr          ? 1
+                                                                 : 0);
+    case Control::kFreeze:
+      container.place().kernel->SetFrozen(*container.place().limits, m.value != 0);
+      return SendControl(fd, Control::kDone);
     case Control::kUpdate: {
       Resources changed;
       if (!DecodeResources(m.body, &changed)) return false;
@@ -176,6 +193,9 @@ bool ControlServer::Handle(const Ref<Caller>& c) {
     }
     case Control::kWait:
       container.AddWaiter(c);
+      return true;
+    case Control::kWatch:
+      container.AddWatcher(c);
       return true;
     default:
       return false;
@@ -273,21 +293,23 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
     return {};
   };
   const Place* from;
+  RETURN_IF_ERROR(shared(q.user_of, &from));
+  place.user_ns = from != nullptr ? from->user_ns : MakeUserNamespace(kernel.root_user_ns(), *spec);
   RETURN_IF_ERROR(shared(q.pid_of, &from));
-  place.pid_ns = from != nullptr ? from->pid_ns
-                                 : base::MakeRef<sentry::PidNamespace>(kernel.root_pid_ns(),
-                                                                       kernel.root_user_ns());
+  place.pid_ns = from != nullptr
+                     ? from->pid_ns
+                     : base::MakeRef<sentry::PidNamespace>(kernel.root_pid_ns(), place.user_ns);
   place.cgroup = base::MakeRef<sentry::CgroupView>(kernel, place.limits, place.pid_ns);
   place.cgroup->Set(LimitsOf(spec->resources));
   RETURN_IF_ERROR(shared(q.ipc_of, &from));
   place.ipc_ns =
-      from != nullptr ? from->ipc_ns : base::MakeRef<sentry::IpcNamespace>(kernel.root_user_ns());
+      from != nullptr ? from->ipc_ns : base::MakeRef<sentry::IpcNamespace>(place.user_ns);
   RETURN_IF_ERROR(shared(q.uts_of, &from));
   if (from != nullptr) {
     place.uts_ns = from->uts_ns;
   } else {
     place.uts_ns = base::MakeRef<sentry::UtsNamespace>();
-    place.uts_ns->owner = kernel.root_user_ns();
+    place.uts_ns->owner = place.user_ns;
     base::MutexLock l(place.uts_ns->mu);
     place.uts_ns->nodename = spec->hostname;
     if (!spec->domainname.empty()) place.uts_ns->domainname = spec->domainname;

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ class GoferLaunch {
     int error;             // where it says why it can't start
     bool outlive = false;  // the command's death is not its own
     bool debug = false;
+    std::span<const base::UniqueFd> doors = {};  // LaunchOptions::doors
   };
   base::StatusOr<pid_t> Start(const Process& p) const;
 
@@ -39,10 +41,14 @@ class GoferLaunch {
   struct Served {
     std::string path, file_name;
     bool read_only;
+    base::UniqueFd tree;  // made by the command; invalid: the gofer opens the path
   };
   base::Status Add(const std::string& source, const std::string& destination, uint32_t flags);
+  // The last one that was added shows other owners.
+  base::Status ShowAs(const MountSpec& m);
   int Main(const Process& p) const;
 
+  IdMaps ids_;  // whose owners the files may have, for a user without rights
   std::vector<Served> served_;
   std::vector<GoferMountSpec> mounts_;
 };

@@ -45,10 +45,41 @@ void GuestContainer::AddWaiter(Ref<Connection> c) {
 
 void GuestContainer::RemoveWaiter(const Connection& c) {
   base::MutexLock l(mu_);
-  std::erase_if(waiters_, [&](const Ref<Connection>& w) { return w.get() == &c; });
+  for (auto* list : {&waiters_, &watchers_})
+    std::erase_if(*list, [&](const Ref<Connection>& w) { return w.get() == &c; });
+}
+
+void GuestContainer::AddWatcher(Ref<Connection> c) {
+  {
+    base::MutexLock l(mu_);
+    // What was before is nothing new.
+    if (watchers_.empty()) ooms_told_ = place_.limits->oom_kills.load();
+    watchers_.push_back(c);
+  }
+  AddWaiter(std::move(c));
+}
+
+bool GuestContainer::watched() const {
+  base::MutexLock l(mu_);
+  return !watchers_.empty();
+}
+
+void GuestContainer::TellOoms() {
+  std::vector<Ref<Connection>> watchers;
+  uint32_t news;
+  {
+    base::MutexLock l(mu_);
+    const uint32_t kills = place_.limits->oom_kills.load();
+    news = kills - std::exchange(ooms_told_, kills);
+    if (news != 0) watchers = watchers_;
+  }
+  for (const Ref<Connection>& c : watchers) {
+    for (uint32_t i = 0; i < news; i++) SendControl(c->fd.get(), Control::kOom);
+  }
 }
 
 void GuestContainer::TellExit(int32_t wait_status) {
+  TellOoms();
   std::vector<Ref<Connection>> waiters;
   {
     base::MutexLock l(mu_);

@@ -52,6 +52,11 @@ class GuestContainer : public base::RefCounted {
   // Who hears kExit, once.
   void AddWaiter(base::Ref<Connection> c);
   void RemoveWaiter(const Connection& c);
+  // Who hears kOom too.
+  void AddWatcher(base::Ref<Connection> c);
+  bool watched() const;
+  // Tells watchers what they haven't heard.
+  void TellOoms();
   // Tells the end of the first process to all of them; only the first call counts.
   void TellExit(int32_t wait_status);
   bool told() const { return told_.load(std::memory_order_acquire); }
@@ -80,9 +85,10 @@ class GuestContainer : public base::RefCounted {
   Streams streams_;
   base::Ref<GuestProcess> first_;
   std::atomic<bool> told_{false};  // set under mu_
-  base::Mutex<base::LockClass::kControl> mu_;
+  mutable base::Mutex<base::LockClass::kControl> mu_;
   int32_t wait_status_ GUARDED_BY(mu_) = 0;  // once it was told
-  std::vector<base::Ref<Connection>> waiters_ GUARDED_BY(mu_);
+  std::vector<base::Ref<Connection>> waiters_ GUARDED_BY(mu_), watchers_ GUARDED_BY(mu_);
+  uint32_t ooms_told_ GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace runsc

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runsc-cli/boot/guest_ids.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/mm/io_buffer.h"
 #include "syscalls/abi/mount.h"
@@ -38,7 +39,7 @@ base::Result<void> Mask(const VfsContext& ctx, const Path& at) {
   return {};
 }
 
-base::Result<void> MakeDevice(const VfsContext& ctx, const DeviceSpec& d) {
+base::Result<void> MakeDevice(const VfsContext& ctx, const DeviceSpec& d, Owner owner) {
   for (size_t at = d.path.find('/', 1); at != std::string::npos; at = d.path.find('/', at + 1)) {
     base::Result<void> made = Vfs::Mkdir(ctx, nullptr, d.path.substr(0, at), 0755);
     if (!made.ok() && !made.is(abi::Errno::kEEXIST)) return made;
@@ -49,8 +50,8 @@ base::Result<void> MakeDevice(const VfsContext& ctx, const DeviceSpec& d) {
   sentry::SetAttr attr;
   attr.mask = sentry::SetAttr::kMode | sentry::SetAttr::kUid | sentry::SetAttr::kGid;
   attr.mode = d.mode & 07777;
-  attr.uid = d.uid;
-  attr.gid = d.gid;
+  attr.uid = owner.uid;
+  attr.gid = owner.gid;
   return Vfs::Setattr(ctx, node, attr);
 }
 
@@ -68,12 +69,13 @@ base::Result<void> WriteSysctl(const VfsContext& ctx, std::string name, const st
 
 }  // namespace
 
-Status PreparePaths(const Spec& spec, const sentry::Creds& creds, sentry::MountNamespace& mounts,
+Status PreparePaths(const Place& place, const sentry::Creds& creds, sentry::MountNamespace& mounts,
                     std::string* warnings) {
+  const Spec& spec = *place.spec;
   const Path root = mounts.root();
   const VfsContext ctx{creds, root, root, mounts, 0};
   for (const DeviceSpec& d : spec.devices) {
-    base::Result<void> r = MakeDevice(ctx, d);
+    base::Result<void> r = MakeDevice(ctx, d, OwnerOf(place, d.uid, d.gid));
     if (!r.ok()) return Status::Error("making the device " + d.path + ": " + ErrnoText(r.error()));
   }
   for (const auto& [name, value] : spec.sysctl) {

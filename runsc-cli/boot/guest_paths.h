@@ -5,13 +5,13 @@
 #include <string>
 
 #include "platform/base/status.h"
-#include "runsc-cli/oci/spec.h"
+#include "runsc-cli/boot/place.h"
 #include "sentry/vfs/vfs.h"
 
 namespace runsc {
 
 // creds: privileged. warnings: lines about what has no counterpart in Moat.
-base::Status PreparePaths(const Spec& spec, const sentry::Creds& creds,
+base::Status PreparePaths(const Place& place, const sentry::Creds& creds,
                           sentry::MountNamespace& mounts, std::string* warnings);
 
 }  // namespace runsc

@@ -2,6 +2,7 @@
 
 #include "platform/host/host.h"
 #include "runsc-cli/boot/control.h"
+#include "runsc-cli/boot/guest_ids.h"
 #include "sentry/fs/hostfd/host_file.h"
 
 namespace runsc {
@@ -57,20 +58,6 @@ base::Result<std::string> FindProgram(const VfsContext& ctx, const ProcessSpec& 
   return best.error();
 }
 
-Ref<const Creds> MakeCreds(const sentry::Kernel& kernel, const ProcessSpec& p) {
-  auto creds = base::MakeRef<Creds>();
-  creds->uid = creds->euid = creds->suid = creds->fsuid = p.uid;
-  creds->gid = creds->egid = creds->sgid = creds->fsgid = p.gid;
-  creds->groups = p.groups;
-  creds->bounding = p.caps_bounding;
-  creds->permitted = p.caps_permitted;
-  creds->effective = p.caps_effective;
-  creds->inheritable = p.caps_inheritable;
-  creds->ambient = p.caps_ambient;
-  creds->user_ns = kernel.root_user_ns();
-  return creds;
-}
-
 // The place and the program of a process, found with its own rights.
 struct Found {
   Ref<const Creds> creds;
@@ -81,12 +68,18 @@ struct Found {
 
 Found Find(const Place& c, const ProcessSpec& process) {
   Found f;
-  f.creds = MakeCreds(*c.kernel, process);
+  base::Result<Ref<const Creds>> creds = CredsOf(c, process);
+  if (!creds.ok()) {
+    f.failure = {"process.user: the container's user namespace does not have the ids of uid " +
+                     std::to_string(process.uid) + ", gid " + std::to_string(process.gid) +
+                     " and its groups; linux.uidMappings and gidMappings say which it has",
+                 kExitFailure};
+    return f;
+  }
+  f.creds = *creds;
   f.root = c.mounts->root();
   // Changing there takes no right of the process: runc does it before it gives rights up.
-  Creds privileged;
-  privileged.bounding = privileged.permitted = privileged.effective = kAllCaps;
-  privileged.user_ns = c.kernel->root_user_ns();
+  const Creds privileged = SetUpCreds(c);
   VfsContext boot{privileged, f.root, f.root, *c.mounts, 022};
   sentry::ResolveFlags directory;
   directory.directory = true;
@@ -164,12 +157,13 @@ Status GuestProcess::OpenStreams(const Place& place, const VfsContext& ctx,
                                  const ProcessSpec& process, Streams streams,
                                  sentry::FdTable& fds) {
   sentry::Console* console = nullptr;
+  const Owner owner = OwnerOf(place, process.uid, process.gid);
   if (streams.console_in.valid()) {
     // The container's own devpts if it has one, else one that only the console lives in.
     Ref<sentry::Devpts> devpts = place.devpts;
     if (!devpts) devpts = sentry::Devpts::Create(kernel_, {});
     auto made = sentry::Console::Create(*devpts, std::move(streams.console_in),
-                                        std::move(streams.console_out), process.uid, process.gid);
+                                        std::move(streams.console_out), owner.uid, owner.gid);
     if (!made.ok()) return made.status();
     auto terminal = base::MakeRef<Terminal>();
     terminal->console = std::move(made).value();
@@ -184,7 +178,7 @@ Status GuestProcess::OpenStreams(const Place& place, const VfsContext& ctx,
     return {};
   };
   auto host_file = [&](int at, base::UniqueFd fd) -> Status {
-    auto file = sentry::HostFile::Create(std::move(fd), process.uid, process.gid);
+    auto file = sentry::HostFile::Create(std::move(fd), owner.uid, owner.gid);
     if (!file.ok())
       return Status::Error("descriptor " + std::to_string(at) + " of the caller can't be used");
     return install(at, *file);
@@ -235,7 +229,7 @@ StartFailure GuestProcess::Start(const Place& c, const ProcessSpec& process, Str
   p.no_new_privs = process.no_new_privs;
   p.seccomp = c.spec->seccomp;
   p.personality = c.spec->personality;
-  p.oom_score_adj = process.oom_score_adj;
+  p.oom_score_adj = process.oom_score_adj.value_or(0);
   p.killable = first && process.killable;
   for (const RlimitSpec& l : process.rlimits) p.limits.Set(l.resource, {l.soft, l.hard});
   if (Ref<Terminal> t = self->terminal()) p.controlling_tty = t->console->terminal();

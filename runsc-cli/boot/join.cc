@@ -39,10 +39,11 @@ Status FindSandbox(const Settings& settings, const Spec& spec, JoinTarget* targe
   const Pod pod = PodOf(spec);
   if (pod.type == "container") target->sandbox = pod.sandbox;
   for (const NamespaceSpec& n : spec.namespaces) {
-    std::string* shared = n.type == "pid"   ? &target->pid_of
-                          : n.type == "ipc" ? &target->ipc_of
-                          : n.type == "uts" ? &target->uts_of
-                                            : nullptr;
+    std::string* shared = n.type == "pid"    ? &target->pid_of
+                          : n.type == "ipc"  ? &target->ipc_of
+                          : n.type == "uts"  ? &target->uts_of
+                          : n.type == "user" ? &target->user_of
+                                             : nullptr;
     if (n.path.empty() || (shared == nullptr && n.type != "network")) continue;
     Record other;
     if (ContainerOfPath(settings, n.path, &other)) {
@@ -56,6 +57,8 @@ Status FindSandbox(const Settings& settings, const Spec& spec, JoinTarget* targe
     } else if (pod.type == "container" && shared != nullptr) {
       // Kept by whoever manages the pod for all of its containers.
       *shared = pod.sandbox;
+    } else if (n.type == "user" && !spec.ids.empty()) {
+      // One with the same ids does as well.
     } else if (pod.type.empty() && shared != nullptr) {
       return Status::Error("config.json: linux.namespaces: the " + n.type + " namespace " + n.path +
                            " is of no container below " + settings.root +
@@ -91,6 +94,7 @@ Status Join(const Spec& spec, const Settings& settings, const JoinTarget& target
                       .pid_of = target.pid_of,
                       .ipc_of = target.ipc_of,
                       .uts_of = target.uts_of,
+                      .user_of = target.user_of,
                       .machine = MachineShare(),
                       .mounts = gofer.mounts(),
                       .listen = std::move(o.listen),

@@ -15,7 +15,7 @@ namespace runsc {
 // (empty: it has its own).
 struct JoinTarget {
   std::string sandbox;  // the id of its first container; empty: one of its own
-  std::string pid_of, ipc_of, uts_of;
+  std::string pid_of, ipc_of, uts_of, user_of;
 };
 // By the annotations that CRI implementations give, and the namespaces' paths. An error names the
 // path that is of no container here.

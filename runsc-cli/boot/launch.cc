@@ -21,6 +21,7 @@
 #include "runsc-cli/boot/gofer_launch.h"
 #include "runsc-cli/boot/net_launch.h"
 #include "runsc-cli/boot/sentry_main.h"
+#include "runsc-cli/oci/cgroup.h"
 
 namespace runsc {
 namespace {
@@ -63,7 +64,8 @@ Status Launcher::StartNetwork(NetworkPlan plan, UniqueFd socket) {
                             .socket = std::move(socket),
                             .sentry = out_.sentry,
                             .log = log_.get(),
-                            .debug = settings_.debug});
+                            .debug = settings_.debug,
+                            .doors = o_.doors});
   if (!pid.ok()) return pid.status();
   out_.network = *pid;
   return {};
@@ -90,6 +92,7 @@ Status Launcher::StartSentry(Engine engine, UniqueFd control, UniqueFd gofer, Un
   out_.sentry = *r;
   if (out_.sentry != 0) return {};
   ChildMain([&] {
+    if (Status s = EnterCgroups(o_.doors); !s.ok()) return ChildFailed(error_.get(), s);
     if (o_.take_terminal && ioctl(a.streams.console_in.get(), TIOCSCTTY, 0) == 0) {
       sigset_t resized;
       sigemptyset(&resized);
@@ -154,7 +157,8 @@ Status Launcher::Run() {
                            .log = log_.get(),
                            .error = error_.get(),
                            .outlive = o_.outlive,
-                           .debug = settings_.debug});
+                           .debug = settings_.debug,
+                           .doors = o_.doors});
   if (!pid.ok()) return pid.status();
   out_.gofer = *pid;
   return {};

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <vector>
 
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
@@ -17,9 +18,11 @@ struct LaunchOptions {
   // streams.console_in is nobody's terminal yet: the sentry becomes its owner, and hears of its new
   // sizes itself.
   bool take_terminal = false;
-  base::UniqueFd listen;      // where other commands will come in
-  base::UniqueFd policies;    // where new egress policies come in; may be invalid
-  base::UniqueFd log;         // of the sandbox; invalid: standard error or --debug-log
+  base::UniqueFd listen;    // where other commands will come in
+  base::UniqueFd policies;  // where new egress policies come in; may be invalid
+  base::UniqueFd log;       // of the sandbox; invalid: standard error or --debug-log
+  // Of the control groups that all of the sandbox's processes enter (Cgroup::OpenDoors()).
+  std::vector<base::UniqueFd> doors;
   bool start_at_once = true;  // else kReady comes, and kStart is waited for
   bool outlive = false;       // the sandbox lives on when the command ends after kDetach
   // Called when the sandbox's namespaces exist, and before anything looks at the root.

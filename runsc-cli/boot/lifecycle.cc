@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -16,11 +19,13 @@
 #include <sstream>
 
 #include "runsc-cli/boot/join.h"
+#include "runsc-cli/boot/share.h"
 #include "runsc-cli/network/plan.h"
 #include "runsc-cli/oci/config.h"
 #include "runsc-cli/oci/files.h"
 #include "runsc-cli/oci/hooks.h"
 #include "runsc-cli/oci/report.h"
+#include "runsc-cli/oci/systemd.h"
 
 namespace runsc {
 namespace {
@@ -69,24 +74,58 @@ void AddDescendants(pid_t pid, std::vector<pid_t>* out) {
   }
 }
 
-// All that the sandbox consists of, and what it forks meanwhile.
-Status AddSandbox(const Cgroup& cgroup, const Record& record) {
-  std::vector<pid_t> moved;
-  for (bool grew = true; grew;) {
-    grew = false;
+// proc(5): of the processes of a sandbox, the host shall kill a guest's first when it runs out of
+// memory, and of the machine's this sandbox as it was asked to. Without the right to ask for less
+// than what the caller has, that stays.
+void PreferGuests(const Record& record, std::optional<int32_t> adj) {
+  constexpr int32_t kGuestsFirst = 200, kMost = 1000;
+  auto file = [](pid_t pid) { return "/proc/" + std::to_string(pid) + "/oom_score_adj"; };
+  if (adj) {
+    for (pid_t pid : {record.init.pid, record.gofer.pid})
+      (void)WriteText(file(pid), std::to_string(*adj));
+  }
+  const int32_t own = adj ? *adj : atoi(ReadLine(file(record.init.pid)).c_str());
+  std::vector<pid_t> all;
+  AddDescendants(record.init.pid, &all);
+  for (pid_t pid : all) {
+    if (pid != record.init.pid)
+      (void)WriteText(file(pid), std::to_string(std::min(own + kGuestsFirst, kMost)));
+  }
+}
+
+// The sentry's private tmpfs, which bounds what its guests have.
+Status ResizeMemory(const Record& record, uint64_t bytes) {
+  const std::string path = "/proc/" + std::to_string(record.init.pid) + "/ns/mnt";
+  const UniqueFd ns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!ns) return Status::Errno(path, errno);
+  const std::string size = "size=" + std::to_string(bytes);
+  const pid_t child = fork();
+  if (child < 0) return Status::Errno("resizing the sandbox's memory", errno);
+  if (child == 0) {
+    if (setns(ns.get(), CLONE_NEWNS) != 0) _exit(errno);
+    // What is in use stays: then the control group alone limits the rest.
+    const int r = mount(nullptr, "/", nullptr, MS_REMOUNT | MS_NOSUID | MS_NODEV, size.c_str());
+    _exit(r != 0 && errno != EINVAL ? errno : 0);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status == 0 ? Status()
+                     : Status::Errno("resizing the sandbox's memory", WEXITSTATUS(status));
+}
+
+// All that the sandbox consists of, but for what was moved before, and what it forks meanwhile.
+Status AddSandbox(const Cgroup& cgroup, const Record& record, std::vector<pid_t> moved) {
+  for (;;) {
     std::vector<pid_t> now;
     AddDescendants(record.init.pid, &now);
     if (record.gofer.alive()) now.push_back(record.gofer.pid);
-    for (pid_t pid : now) {
-      if (std::find(moved.begin(), moved.end(), pid) != moved.end()) continue;
-      Status s = cgroup.Add(pid);
-      // What ended meanwhile needs no place.
-      if (!s.ok() && kill(pid, 0) == 0) return s;
-      moved.push_back(pid);
-      grew = true;
-    }
+    std::erase_if(
+        now, [&](pid_t pid) { return std::find(moved.begin(), moved.end(), pid) != moved.end(); });
+    if (now.empty()) return {};
+    RETURN_IF_ERROR(cgroup.Add(now));
+    moved.insert(moved.end(), now.begin(), now.end());
   }
-  return {};
 }
 
 // Groups of these controllers for a container that has none yet: most sandboxes never need one.
@@ -97,14 +136,14 @@ Status EnsureCgroups(Record& record, const std::vector<std::string>& controllers
     if (all->Directory(c).empty()) missing.push_back(c);
   }
   if (missing.empty()) return {};
-  auto planned = Cgroup::Plan("", record.id, false, missing);
+  auto planned = Cgroup::Plan("", record.id, missing);
   if (!planned.ok()) return planned.status();
   if (planned->empty()) return Status::Error("the host has no control groups for this");
   all->Merge(*planned);
   record.cgroups = all->directories();
   RETURN_IF_ERROR(record.Save());
   RETURN_IF_ERROR(planned->Create());
-  return AddSandbox(*planned, record);
+  return AddSandbox(*planned, record, {});
 }
 
 // What a container that is being made has to be taken back, unless it is kept.
@@ -113,6 +152,7 @@ class Claim {
   Claim(const Record& record, const Cgroup& cgroup) : record_(record), cgroup_(cgroup) {}
   ~Claim() {
     if (kept_) return;
+    if (!record_.unit.empty()) (void)StopUnit(record_.unit);
     (void)cgroup_.Remove();
     (void)record_.Remove();
   }
@@ -124,30 +164,38 @@ class Claim {
   bool kept_ = false;
 };
 
-Status PlanCgroups(const Settings& settings, const Spec& spec, Cgroup* out) {
+Status PlanCgroups(const Settings& settings, const Spec& spec, Cgroup* out,
+                   std::optional<SystemdUnit>* unit) {
   if (settings.ignore_cgroups) return {};
   std::vector<std::string> only = ControllersOf(spec.resources);
   if (spec.cgroups_path.empty() && only.empty() && spec.resources.unified.empty()) return {};
+  std::string path = spec.cgroups_path;
   if (settings.systemd_cgroup) {
-    if (!spec.cgroups_path.empty() &&
-        std::count(spec.cgroups_path.begin(), spec.cgroups_path.end(), ':') != 2) {
-      return Status::Error(
-          "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"" +
-          spec.cgroups_path + "\" instead");
-    }
-    struct stat st;
-    // sd_booted(3)
-    if (lstat("/run/systemd/system", &st) != 0 || !S_ISDIR(st.st_mode)) {
+    auto named = SystemdUnit::Of(path.empty() ? "::" : path, spec.id);
+    if (!named.ok()) return named.status();
+    if (!SystemdRuns())
       return Status::Error("systemd not running on this host, cannot use systemd cgroups manager");
-    }
+    path = named->Path();
+    *unit = std::move(*named);
   }
   // A path is named so that others find everything there.
-  if (!spec.cgroups_path.empty()) only.clear();
-  auto planned = Cgroup::Plan(spec.cgroups_path, spec.id,
-                              settings.systemd_cgroup && !spec.cgroups_path.empty(), only);
+  if (!path.empty()) only.clear();
+  auto planned = Cgroup::Plan(path, spec.id, only);
   if (!planned.ok()) return planned.status();
   *out = std::move(*planned);
   return {};
+}
+
+// The sandbox's processes take their place, which systemd makes if it is to be a unit's.
+Status MoveToCgroups(const Cgroup& cgroup, const std::optional<SystemdUnit>& unit, const Spec& spec,
+                     const std::vector<pid_t>& pids) {
+  if (unit) {
+    RETURN_IF_ERROR(
+        StartUnit(*unit, "moat container " + spec.id, pids, spec.resources, cgroup.unified()));
+    RETURN_IF_ERROR(cgroup.Create());
+    RETURN_IF_ERROR(cgroup.Set(spec.resources));
+  }
+  return cgroup.Add(pids);
 }
 
 // Waits until the sandbox is ready; or says what it said.
@@ -162,6 +210,18 @@ Status AwaitReady(Sandbox& sandbox) {
       return Status::Error(Printable(m.body));
     }
   }
+}
+
+// A sandbox stands still with its control group. Further containers are a part of that, which its
+// kernel stops alone.
+Status Freeze(const Record& record, bool frozen) {
+  if (record.sandbox.empty()) return Cgroup(record.cgroups).Freeze(frozen);
+  UniqueFd connection;
+  ControlMessage reply;
+  // What ended needs no thaw.
+  if (Status s = Connect(record, &connection); !s.ok()) return frozen ? s : Status();
+  Status s = Request(connection.get(), Control::kFreeze, frozen ? 1 : 0, &reply);
+  return frozen ? s : Status();
 }
 
 Status AwaitEnd(const Record& record) {
@@ -249,7 +309,8 @@ Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions
   Cgroup cgroup;
   JoinTarget target;
   RETURN_IF_ERROR(FindSandbox(settings, spec, &target));
-  RETURN_IF_ERROR(PlanCgroups(settings, spec, &cgroup));
+  std::optional<SystemdUnit> unit;
+  RETURN_IF_ERROR(PlanCgroups(settings, spec, &cgroup, &unit));
   RETURN_IF_ERROR(Record::Create(settings, spec.id, record));
   Claim claim(*record, cgroup);
   record->bundle = spec.bundle;
@@ -258,13 +319,16 @@ Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions
   record->annotations = spec.annotations;
   record->sandbox = target.sandbox;
   record->cgroups = cgroup.directories();
+  if (unit) record->unit = unit->name;
   record->hooks = !spec.hooks.start_container.empty() || !spec.hooks.poststart.empty() ||
                   !spec.hooks.poststop.empty();
   RETURN_IF_ERROR(record->SaveConfig(spec.config));
   // Before they exist: `delete --force` must find what a crash leaves.
   if (!cgroup.empty()) RETURN_IF_ERROR(record->Save());
-  RETURN_IF_ERROR(cgroup.Create());
-  RETURN_IF_ERROR(cgroup.Set(spec.resources));
+  if (!unit) {
+    RETURN_IF_ERROR(cgroup.Create());
+    RETURN_IF_ERROR(cgroup.Set(spec.resources));
+  }
 
   LaunchOptions launch;
   launch.streams = std::move(options.streams);
@@ -293,18 +357,20 @@ Status CreateContainer(const Settings& settings, const Spec& spec, CreateOptions
     record->init = ProcessId::Of(pid);
     return RunCreationHooks(*record, spec);
   };
+  // They enter themselves where that is possible.
+  const bool move = !cgroup.empty() && (joins || unit || cgroup.unified());
+  if (!cgroup.empty() && !move) RETURN_IF_ERROR(cgroup.OpenDoors(&launch.doors));
   RETURN_IF_ERROR(joins ? Join(spec, settings, target, std::move(launch), sandbox)
                         : Launch(spec, settings, std::move(launch), sandbox));
   record->gofer = ProcessId::Of(sandbox->gofer);
-  if (!cgroup.empty()) {
-    // While the sandbox prepares itself: a first move waits for all processors of the host. What it
-    // forks before it is moved is moved when it is ready.
-    RETURN_IF_ERROR(cgroup.Add(record->init.pid));
-    RETURN_IF_ERROR(cgroup.Add(sandbox->gofer));
-    if (sandbox->network != 0) RETURN_IF_ERROR(cgroup.Add(sandbox->network));
-  }
+  std::vector<pid_t> moved = {record->init.pid, sandbox->gofer};
+  if (sandbox->network != 0) moved.push_back(sandbox->network);
+  // While the sandbox prepares itself: a first move waits for all processors of the host. What it
+  // forks before it is moved is moved when it is ready.
+  if (move) RETURN_IF_ERROR(MoveToCgroups(cgroup, unit, spec, moved));
   if (!joins) RETURN_IF_ERROR(AwaitReady(*sandbox));
-  if (!cgroup.empty()) RETURN_IF_ERROR(AddSandbox(cgroup, *record));
+  if (!joins) PreferGuests(*record, spec.process.oom_score_adj);
+  if (move) RETURN_IF_ERROR(AddSandbox(cgroup, *record, std::move(moved)));
   if (!options.console_socket.empty())
     RETURN_IF_ERROR(SendConsole(options.console_socket, std::move(master)));
   RETURN_IF_ERROR(record->Save());
@@ -351,7 +417,9 @@ ContainerStatus StatusOf(const Record& record) {
   setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   if (!Request(connection.get(), Control::kIsStarted, 0, &reply).ok())
     return record.alive() ? ContainerStatus::kRunning : ContainerStatus::kStopped;
-  return reply.value != 0 ? ContainerStatus::kRunning : ContainerStatus::kCreated;
+  return reply.value == 2   ? ContainerStatus::kPaused
+         : reply.value == 1 ? ContainerStatus::kRunning
+                            : ContainerStatus::kCreated;
 }
 
 Status StartContainer(Record& record, int owner) {
@@ -395,7 +463,7 @@ Status KillContainer(const Record& record, int signal, bool all) {
     if (signal == SIGKILL) {
       // As runc: it shall be gone, not wait for a resume.
       kill(record.init.pid, SIGKILL);
-      return Cgroup(record.cgroups).Freeze(false);
+      return Freeze(record, false);
     }
     // Heard when it runs again.
     RETURN_IF_ERROR(Connect(record, &connection));
@@ -424,25 +492,25 @@ Status PauseContainer(Record& record) {
   const ContainerStatus status = StatusOf(record);
   if (status != ContainerStatus::kRunning && status != ContainerStatus::kCreated)
     return Status::Error("container not running");
-  // Its processes are the sandbox's, in whose control group all of the pod is.
-  if (!record.sandbox.empty())
-    return Status::Error("a container in the sandbox of another one can't be paused alone; pause " +
-                         record.sandbox);
   Cgroup cgroup;
-  RETURN_IF_ERROR(EnsureCgroups(record, {"freezer"}, &cgroup));
-  return cgroup.Freeze(true);
+  if (record.sandbox.empty()) RETURN_IF_ERROR(EnsureCgroups(record, {"freezer"}, &cgroup));
+  return Freeze(record, true);
 }
 
 Status ResumeContainer(const Record& record) {
   if (StatusOf(record) != ContainerStatus::kPaused) return Status::Error("container not paused");
-  return Cgroup(record.cgroups).Freeze(false);
+  return Freeze(record, false);
 }
 
 Status UpdateContainer(Record& record, const Resources& resources) {
   if (StatusOf(record) == ContainerStatus::kStopped) return Status::Error("container not running");
   Cgroup cgroup;
   RETURN_IF_ERROR(EnsureCgroups(record, ControllersOf(resources), &cgroup));
+  if (!record.unit.empty())
+    RETURN_IF_ERROR(SetUnitLimits(record.unit, resources, cgroup.unified()));
   RETURN_IF_ERROR(cgroup.Set(resources));
+  if (resources.memory_limit && record.sandbox.empty())
+    RETURN_IF_ERROR(ResizeMemory(record, GuestMemory(resources, MachineShare())));
   // A paused one hears of it when it runs again.
   UniqueFd connection;
   RETURN_IF_ERROR(Connect(record, &connection));
@@ -470,10 +538,11 @@ Status DeleteContainer(const Settings& settings, const std::string& id, bool for
     }
     // By the host: the sandbox need not agree.
     kill(record.init.pid, SIGKILL);
-    if (status == ContainerStatus::kPaused) RETURN_IF_ERROR(Cgroup(record.cgroups).Freeze(false));
+    if (status == ContainerStatus::kPaused) RETURN_IF_ERROR(Freeze(record, false));
     RETURN_IF_ERROR(AwaitEnd(record));
   }
   if (record.gofer.pid > 0 && record.gofer.alive()) kill(record.gofer.pid, SIGKILL);
+  if (!record.unit.empty()) RETURN_IF_ERROR(StopUnit(record.unit));
   RETURN_IF_ERROR(Cgroup(record.cgroups).Remove());
   Spec spec;
   if (record.hooks && record.LoadConfig(&spec).ok()) {

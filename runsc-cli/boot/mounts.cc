@@ -1,5 +1,6 @@
 #include "runsc-cli/boot/mounts.h"
 
+#include "runsc-cli/boot/guest_ids.h"
 #include "runsc-cli/boot/guest_paths.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/devpts/devpts.h"
@@ -128,7 +129,7 @@ Mounted MountType(const Place& place, const Creds& creds, const std::string& typ
 }
 
 // The reader's network namespace, in /proc/net and /proc/sys/net.
-void RegisterNetFiles() {
+void RegisterNetFiles(Kernel& kernel) {
   for (const sentry::NetFile& f : sentry::NetFiles()) {
     sentry::RegisterProcEntry({std::string("net/") + f.name, 0444,
                                [&f]() -> base::Result<std::string> {
@@ -148,10 +149,12 @@ void RegisterNetFiles() {
   for (const sentry::NetSetting& s : sentry::NetSettings()) {
     sentry::SynthFile::WriteFn write;
     if (s.write != nullptr) {
-      write = [&s](std::string_view text) -> base::Result<void> {
+      write = [&s, &kernel](std::string_view text) -> base::Result<void> {
+        // Before there is a task, config.json's linux.sysctl.
         sentry::Task* t = sentry::Task::Current();
-        if (t == nullptr) return abi::Errno::kENOENT;
-        return s.write(*sentry::NetStack::Of(*t), text);
+        return s.write(*(t != nullptr ? sentry::NetStack::Of(*t)
+                                      : sentry::NetStack::Of(*kernel.root_net_ns())),
+                       text);
       };
     }
     sentry::RegisterProcEntry({std::string("sys/net/") + s.path, s.write != nullptr ? 0644u : 0444u,
@@ -166,7 +169,7 @@ void RegisterNetFiles() {
 
 }  // namespace
 
-void InstallFileSystems() {
+void InstallFileSystems(Kernel& kernel) {
   Vfs::SetFsTypes(kTypes);
   Vfs::SetSpecialOpeners(&sentry::OpenFifo, &sentry::OpenDevice);
   static const sentry::SocketFamily families[] = {sentry::kUnixFamily, sentry::kInetFamily,
@@ -201,15 +204,12 @@ void InstallFileSystems() {
                                },
                                nullptr});
   }
-  RegisterNetFiles();
+  RegisterNetFiles(kernel);
 }
 
 Status MakeMounts(const MountRequest& request, Place* place, std::string* warnings) {
   const Spec& spec = *place->spec;
-  Kernel& kernel = *place->kernel;
-  Creds root_creds;
-  root_creds.bounding = root_creds.permitted = root_creds.effective = kAllCaps;
-  root_creds.user_ns = kernel.root_user_ns();
+  const Creds root_creds = SetUpCreds(*place);
   base::Result<Ref<Inode>> lower = sentry::MountGofer(request.client, 0, "rootfs", "gofer");
   if (!lower.ok())
     return Status::Error("attaching the root " + spec.root_path + ": " + ErrnoText(lower.error()));
@@ -217,7 +217,7 @@ Status MakeMounts(const MountRequest& request, Place* place, std::string* warnin
   // Below a root that is read-only for the guest, mount points may be missing.
   if (request.overlay || spec.root_readonly) root = sentry::OverlaySuperblock::NewRoot(root);
   auto ns = base::MakeRef<sentry::MountNamespace>(Ref<sentry::Superblock>(&root->sb()), root, 0u,
-                                                  kernel.root_user_ns());
+                                                  place->user_ns);
   uint32_t gofer_id = 0;
   for (const MountSpec& m : spec.mounts) {
     const Path top = ns->root();
@@ -231,7 +231,10 @@ Status MakeMounts(const MountRequest& request, Place* place, std::string* warnin
     if (bind != nullptr) {
       inode = sentry::MountGofer(request.client, gofer_id, "bind", m.source);
     } else {
-      inode = MountType(*place, root_creds, type, m);
+      // What options say of owners is meant in the container.
+      Creds mounter = root_creds;
+      mounter.user_ns = place->user_ns;
+      inode = MountType(*place, mounter, type, m);
     }
     if (!inode.ok()) {
       return Status::Error("mounting " + (m.type == "bind" ? m.source : m.type) + " on " +
@@ -246,12 +249,15 @@ Status MakeMounts(const MountRequest& request, Place* place, std::string* warnin
     if (!mount.ok())
       return Status::Error("mounting on " + m.destination + ": " + ErrnoText(mount.error()));
     if (type == "devtmpfs") {
-      base::Result<void> filled = sentry::PopulateDev(ctx, m.destination);
+      // The machine's devices are its root's, whoever is root in the container.
+      Creds machine = root_creds;
+      machine.fsuid = machine.fsgid = 0;
+      base::Result<void> filled = sentry::PopulateDev({machine, top, top, *ns, 0}, m.destination);
       if (!filled.ok())
         return Status::Error("filling " + m.destination + ": " + ErrnoText(filled.error()));
     }
   }
-  RETURN_IF_ERROR(PreparePaths(spec, root_creds, *ns, warnings));
+  RETURN_IF_ERROR(PreparePaths(*place, root_creds, *ns, warnings));
   if (spec.root_readonly) (void)ns->Remount(ns->root(), abi::kMS_RDONLY);
   place->mounts = std::move(ns);
   return {};

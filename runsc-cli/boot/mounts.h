@@ -12,7 +12,7 @@
 namespace runsc {
 
 // Installs the file system types and the openers of special files. Once.
-void InstallFileSystems();
+void InstallFileSystems(sentry::Kernel& kernel);
 
 struct MountRequest {
   bool overlay = false;  // writes to the root stay in memory

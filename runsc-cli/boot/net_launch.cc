@@ -29,6 +29,7 @@
 #include "platform/host/host.h"
 #include "platform/host/jail.h"
 #include "runsc-cli/boot/launch.h"
+#include "runsc-cli/oci/cgroup.h"
 
 namespace runsc {
 namespace {
@@ -232,6 +233,8 @@ base::StatusOr<pid_t> StartNetGofer(NetLaunch launch) {
   if (pid < 0) return Status::Errno("making the net gofer", errno);
   if (pid != 0) return pid;
   setsid();
+  // If it fails, the sandbox has ended already, and its groups are gone.
+  if (!EnterCgroups(launch.doors).ok()) _exit(1);
   CloseOthers({launch.socket.get(), launch.plan.name_space.get(), launch.plan.gofer.control.get(),
                launch.plan.gofer.log.get(), launch.log});
   // None of the three becomes a socket's.

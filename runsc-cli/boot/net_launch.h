@@ -7,6 +7,8 @@
 
 #include <sys/types.h>
 
+#include <span>
+
 #include "platform/base/fd.h"
 #include "platform/base/status.h"
 #include "runsc-cli/network/plan.h"
@@ -19,6 +21,7 @@ struct NetLaunch {
   pid_t sentry = 0;
   int log = -1;  // debug log
   bool debug = false;
+  std::span<const base::UniqueFd> doors = {};  // LaunchOptions::doors
 };
 
 // The pid of the waiting process, which ends with the sentry's end of the connection.

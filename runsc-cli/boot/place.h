@@ -14,6 +14,7 @@ struct Place {
   const Spec* spec = nullptr;
   base::Ref<sentry::Container> limits;
   base::Ref<sentry::CgroupView> cgroup;
+  base::Ref<sentry::UserNamespace> user_ns;  // the kernel's root one, or a child of it
   base::Ref<sentry::PidNamespace> pid_ns;
   base::Ref<sentry::IpcNamespace> ipc_ns;
   base::Ref<sentry::UtsNamespace> uts_ns;  // null: the first container's

@@ -10,6 +10,7 @@
 #include "platform/host/safe_copy.h"
 #include "platform/stub/host_vdso.h"
 #include "runsc-cli/boot/control_server.h"
+#include "runsc-cli/boot/guest_ids.h"
 #include "runsc-cli/boot/mounts.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/loader/loader.h"
@@ -35,7 +36,7 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Confine(SentryArgs& args) {
   // While /proc is in sight: the guests' clocks run without a system call.
   platform::stub::LocateVdso();
   RETURN_IF_ERROR(host::LimitThreads(args.host_threads));
-  auto root = host::MakeEmptyRoot(ShareOf(args.spec->resources, args.machine).memory_bytes);
+  auto root = host::MakeEmptyRoot(GuestMemory(args.spec->resources, args.machine));
   if (!root.ok()) return root.status();
   host::SetMemoryDir(root->dir.Release());
   host::InstallFaultHandler();
@@ -69,9 +70,12 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   o.max_tasks = share.tasks;
   o.hostname = args.spec->hostname;
   if (!args.spec->domainname.empty()) o.domainname = args.spec->domainname;
+  // The heuristic is about the machine, whatever a control group allows.
+  sentry::MemoryManager::memory_bytes.store(args.machine.memory_bytes);
+  o.user_ns = MakeUserNamespace(base::MakeRef<sentry::UserNamespace>(), *args.spec);
   auto* kernel = new sentry::Kernel(o);
   kernel->set_loader(&sentry::LoadProgram);
-  InstallFileSystems();
+  InstallFileSystems(*kernel);
   sentry::StartNetwork(*kernel);
   if (args.network) sentry::NetGoferOutside::Attach(*kernel, std::move(args.network));
   std::string warnings;
@@ -80,6 +84,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
               .limits = kernel->root_container(),
               .cgroup = base::MakeRef<sentry::CgroupView>(*kernel, kernel->root_container(),
                                                           kernel->root_pid_ns()),
+              .user_ns = o.user_ns,
               .pid_ns = kernel->root_pid_ns(),
               .ipc_ns = kernel->root_ipc_ns()};
   place.cgroup->Set(LimitsOf(args.spec->resources));

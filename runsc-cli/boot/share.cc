@@ -61,6 +61,14 @@ Share ShareOf(const Resources& r, const Share& machine) {
   return share;
 }
 
+uint64_t GuestMemory(const Resources& r, const Share& machine) {
+  const uint64_t limit = Positive(r.memory_limit);
+  if (limit == 0 || limit >= machine.memory_bytes) return machine.memory_bytes;
+  // Measured: 0.3 MiB idle, 2 MiB with a busy shell. Page tables and windows grow with the guest's.
+  constexpr uint64_t kOwn = 4 << 20;
+  return limit - std::min(kOwn + limit / 64, limit / 4);
+}
+
 sentry::CgroupLimits LimitsOf(const Resources& r) {
   sentry::CgroupLimits l;
   l.memory_max = Positive(r.memory_limit);

@@ -18,6 +18,9 @@ struct Share {
 Share MachineShare();
 // Of a machine, with limits.
 Share ShareOf(const Resources& r, const Share& machine);
+// What the guest's memory may take: a host's control group with the limit counts the sandbox's own
+// processes too, and would kill one of those.
+uint64_t GuestMemory(const Resources& r, const Share& machine);
 // The same limits as the guest's control group says them.
 sentry::CgroupLimits LimitsOf(const Resources& r);
 

@@ -32,6 +32,18 @@ TEST(Share, TheSmallestLimitCounts) {
   EXPECT_EQ(ShareOf(r, kMachine).tasks, 0u);
 }
 
+TEST(Share, TheSandboxHasRoomBesideTheGuestsMemory) {
+  constexpr Share kLarge{.cpus = 8, .memory_bytes = 8ull << 30};
+  EXPECT_EQ(GuestMemory({}, kLarge), kLarge.memory_bytes);
+  Resources r;
+  r.memory_limit = 64 << 20;
+  EXPECT_EQ(GuestMemory(r, kLarge), 59ull << 20);
+  r.memory_limit = 8 << 20;
+  EXPECT_EQ(GuestMemory(r, kLarge), 6ull << 20);
+  r.memory_limit = -1;
+  EXPECT_EQ(GuestMemory(r, kLarge), kLarge.memory_bytes);
+}
+
 TEST(Share, ControlGroup) {
   Resources r;
   r.memory_limit = 100;

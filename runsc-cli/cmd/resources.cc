@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "runsc-cli/boot/lifecycle.h"
@@ -42,6 +43,12 @@ Status ParseNumber(const std::string& text, std::optional<T>* out) {
   if (*end != '\0') return Status::Error("invalid number \"" + text + "\"");
   *out = static_cast<T>(value);
   return {};
+}
+
+int64_t NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
 }
 
 }  // namespace
@@ -115,14 +122,26 @@ int CmdEvents(const Settings& settings, const Words& words) {
   if (st.ok()) st = StatsCgroup(record, &cgroup);
   if (!st.ok()) return Fail(st.text(), kExitOciFailure);
   record.Unlock();
-  for (;;) {
-    printf("{\"type\":\"stats\",\"id\":\"%s\",\"data\":%s}\n", id.c_str(),
-           StatsJson(cgroup).c_str());
+  auto print = [&id](const char* type, const std::string& data) {
+    printf("{\"type\":\"%s\",\"id\":\"%s\"%s}\n", type, id.c_str(), data.c_str());
     fflush(stdout);
+  };
+  base::UniqueFd connection;
+  if (!once) {
+    st = Connect(record, &connection);
+    if (!st.ok()) return Fail(st.text(), kExitOciFailure);
+    SendControl(connection.get(), Control::kWatch);
+  }
+  for (;;) {
+    print("stats", ",\"data\":" + StatsJson(cgroup));
     if (once) return 0;
-    for (int i = 0; i < seconds * 10; i++) {
-      if (!record.alive()) return 0;
-      poll(nullptr, 0, 100);
+    const int64_t next = NowMs() + int64_t{seconds} * 1000;
+    for (int64_t left = next - NowMs(); left > 0; left = next - NowMs()) {
+      pollfd p = {connection.get(), POLLIN, 0};
+      if (poll(&p, 1, static_cast<int>(left)) <= 0) continue;
+      ControlMessage m;
+      if (!ReceiveControl(connection.get(), &m) || m.kind == Control::kExit) return 0;
+      if (m.kind == Control::kOom) print("oom", "");
     }
   }
 }

@@ -87,7 +87,7 @@ int CmdSpec(const Settings&, const Words& words) {
 int CmdFeatures(const Settings&, const Words&) {
   json caps = json::array();
   for (int cap = 0; cap < 64; cap++) {
-    if (const char* name = CapName(cap)) caps.push_back(name);
+    if (const char* name = CapName(cap)) caps.push_back(std::string("CAP_") + name);
   }
   const json features = {
       {"ociVersionMin", "1.0.0"},
@@ -96,10 +96,10 @@ int CmdFeatures(const Settings&, const Words&) {
        {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
       {"mountOptions", MountOptionNames()},
       {"linux",
-       {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "uts"}},
+       {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
         {"capabilities", caps},
         {"cgroup",
-         {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", false}}},
+         {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", false}, {"rdma", false}}},
         {"seccomp",
          {{"enabled", true},
           {"actions", SeccompActionNames()},

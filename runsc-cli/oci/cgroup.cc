@@ -1,5 +1,6 @@
 #include "runsc-cli/oci/cgroup.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -69,22 +70,6 @@ std::vector<Hierarchy> Hierarchies() {
   return v1;
 }
 
-// "slice:prefix:name" of the systemd driver as the path that systemd would give it:
-// a-b.slice lies in a.slice.
-std::string SystemdPath(const std::string& path, const std::string& id) {
-  std::vector<std::string> parts = Split(path, ':');
-  parts.resize(3);
-  if (parts[0].empty()) parts[0] = "system.slice";
-  if (parts[1].empty()) parts[1] = "moat";
-  if (parts[2].empty()) parts[2] = id;
-  std::string out;
-  const std::string name = parts[0].substr(0, parts[0].rfind(".slice"));
-  for (size_t at = name.find('-'); at != std::string::npos; at = name.find('-', at + 1)) {
-    out += "/" + name.substr(0, at) + ".slice";
-  }
-  return out + "/" + parts[0] + "/" + parts[1] + "-" + parts[2] + ".scope";
-}
-
 // cgroup v1: a new cpuset is empty, and takes no process until it has what its parent has.
 Status InheritCpuset(const std::string& directory) {
   for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
@@ -106,12 +91,11 @@ void EnableControllers(const std::string& directory) {
 
 }  // namespace
 
-base::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& id, bool systemd,
+base::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& id,
                                     const std::vector<std::string>& only) {
   if (("/" + path + "/").find("/../") != std::string::npos)
     return Status::Error("linux.cgroupsPath must not contain \"..\"");
-  std::string below = path.empty() ? id : path;
-  if (systemd) below = SystemdPath(path, id);
+  const std::string below = path.empty() ? id : path;
   Cgroup out;
   for (const Hierarchy& h : Hierarchies()) {
     if (!h.controller.empty() && !only.empty() &&
@@ -156,9 +140,34 @@ Status Cgroup::Create() const {
   return {};
 }
 
-Status Cgroup::Add(pid_t pid) const {
+Status Cgroup::Add(std::span<const pid_t> pids) const {
+  if (pids.empty()) return {};
   for (const auto& [controller, directory] : directories_) {
-    RETURN_IF_ERROR(WriteText(directory + "/cgroup.procs", std::to_string(pid)));
+    const std::string file = directory + "/cgroup.procs";
+    const base::UniqueFd fd(open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd) return Status::Errno(file, errno);
+    for (const pid_t pid : pids) {
+      const std::string text = std::to_string(pid);
+      if (write(fd.get(), text.data(), text.size()) < 0 && errno != ESRCH)
+        return Status::Errno("moving process " + text + " by " + file, errno);
+    }
+  }
+  return {};
+}
+
+Status Cgroup::OpenDoors(std::vector<base::UniqueFd>* doors) const {
+  for (const auto& [controller, directory] : directories_) {
+    const std::string file = directory + "/tasks";
+    doors->emplace_back(open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!doors->back()) return Status::Errno(file, errno);
+  }
+  return {};
+}
+
+// cgroup_procs_write_start() of the kernel: only the calling thread needs no lock.
+Status EnterCgroups(std::span<const base::UniqueFd> doors) {
+  for (const base::UniqueFd& door : doors) {
+    if (write(door.get(), "0", 1) != 1) return Status::Errno("entering a control group", errno);
   }
   return {};
 }
@@ -205,11 +214,12 @@ std::vector<pid_t> Cgroup::Processes() const {
 }
 
 Status Cgroup::Remove() const {
-  constexpr int kTries = 1000, kPauseMs = 2;
+  constexpr int64_t kFirstPauseUs = 100, kLongestPauseUs = 10000, kPatienceUs = 2000000;
   Status result;
   for (const auto& [controller, directory] : directories_) {
-    for (int i = 0; rmdir(directory.c_str()) != 0 && errno != ENOENT; i++) {
-      if (errno != EBUSY || i == kTries) {
+    int64_t pause = kFirstPauseUs, waited = 0;
+    while (rmdir(directory.c_str()) != 0 && errno != ENOENT) {
+      if (errno != EBUSY || waited >= kPatienceUs) {
         result = Status::Errno("removing the control group " + directory, errno);
         break;
       }
@@ -217,7 +227,9 @@ Status Cgroup::Remove() const {
       for (pid_t pid : Processes()) {
         if (pid > 0) kill(pid, SIGKILL);
       }
-      poll(nullptr, 0, kPauseMs);
+      usleep(static_cast<useconds_t>(pause));
+      waited += pause;
+      pause = std::min(pause * 2, kLongestPauseUs);
     }
   }
   return result;

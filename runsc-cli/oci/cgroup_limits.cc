@@ -104,11 +104,14 @@ Status SetBlkioV1(const std::string& directory, const Resources& r) {
 
 std::string PidsText(const Resources& r) {
   if (!r.pids_limit || *r.pids_limit == 0) return "";
-  if (*r.pids_limit < 0) return "max";
-  return std::to_string(*r.pids_limit * kThreadsPerTask + kOwnThreads);
+  return *r.pids_limit < 0 ? "max" : std::to_string(HostTasks(*r.pids_limit));
 }
 
 }  // namespace
+
+uint64_t HostTasks(int64_t limit) {
+  return limit < 0 ? UINT64_MAX : static_cast<uint64_t>(limit * kThreadsPerTask + kOwnThreads);
+}
 
 // ConvertCPUSharesToCgroupV2Value() of the specification's cgroup library.
 uint64_t CpuWeight(uint64_t shares) {

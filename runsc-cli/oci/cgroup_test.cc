@@ -95,7 +95,7 @@ TEST(CgroupTest, LimitsOfVersionOne) {
 }
 
 TEST(CgroupTest, PathsStayWhereTheyBelong) {
-  EXPECT_FALSE(Cgroup::Plan("/a/../../b", "id", false, {}).ok());
+  EXPECT_FALSE(Cgroup::Plan("/a/../../b", "id", {}).ok());
 }
 
 }  // namespace

@@ -89,6 +89,60 @@ void ReadProcess(JsonObject&& p, ProcessSpec* spec) {
   });
 }
 
+// map_write() of the kernel refuses the same.
+void ReadIdMap(JsonObject& o, const char* key, std::vector<IdRange>* map) {
+  constexpr size_t kMaxRanges = 340;
+  o.Each(key, [&](JsonObject& r) {
+    IdRange range{0, 0, 0};
+    r.Number("containerID", &range.container);
+    r.Number("hostID", &range.host);
+    r.Number("size", &range.count);
+    const uint32_t most = UINT32_MAX - range.count;
+    if (range.count == 0 || range.container > most || range.host > most)
+      return r.Error(r.Name("size") + " is not that of a range of ids");
+    auto overlap = [&](uint32_t a, uint32_t a_count, uint32_t b) {
+      return a < b + range.count && b < a + a_count;
+    };
+    for (const IdRange& other : *map) {
+      if (overlap(other.container, other.count, range.container) ||
+          overlap(other.host, other.count, range.host)) {
+        return r.Error(r.Name("containerID") + ": the range overlaps another one");
+      }
+    }
+    map->push_back(range);
+  });
+  if (map->size() > kMaxRanges) o.Error(o.Name(key) + " has too many ranges");
+}
+
+void ReadIdMaps(JsonObject& o, IdMaps* maps) {
+  ReadIdMap(o, "uidMappings", &maps->uids);
+  ReadIdMap(o, "gidMappings", &maps->gids);
+  if (maps->uids.empty() != maps->gids.empty())
+    o.Error(o.Name("uidMappings") + " and gidMappings are wanted together");
+}
+
+// Which ids the user namespace has.
+void ReadUserNamespace(JsonObject& l, Spec* spec) {
+  ReadIdMaps(l, &spec->ids);
+  const auto user = std::find_if(spec->namespaces.begin(), spec->namespaces.end(),
+                                 [](const NamespaceSpec& n) { return n.type == "user"; });
+  if (user == spec->namespaces.end()) {
+    // As runc: they mean nothing then.
+    spec->ids = {};
+    return;
+  }
+  if (spec->ids.empty()) {
+    if (user->path.empty())
+      l.Error(l.Name("uidMappings") + " is missing: it says which ids the user namespace has");
+    return;
+  }
+  for (const std::vector<IdRange>* map : {&spec->ids.uids, &spec->ids.gids}) {
+    // As runc: somebody must own what the set-up makes.
+    if (std::none_of(map->begin(), map->end(), [](const IdRange& r) { return r.container == 0; }))
+      l.Error(l.Name("uidMappings") + ": the container's root, id 0, is not in the user namespace");
+  }
+}
+
 void ReadMounts(JsonObject& top, const std::string& bundle, Spec* spec) {
   top.Each("mounts", [&](JsonObject& m) {
     MountSpec s;
@@ -97,17 +151,23 @@ void ReadMounts(JsonObject& top, const std::string& bundle, Spec* spec) {
     m.String("type", &s.type);
     m.String("source", &s.source);
     m.Strings("options", &options);
-    for (const char* key : {"uidMappings", "gidMappings"}) {
-      if (m.has(key)) m.Error(m.Name(key) + ": id-mapped mounts are not supported");
-    }
+    ReadIdMaps(m, &s.ids);
+    bool container_ids = false;
     if (s.destination.empty()) return m.Error(m.Name("destination") + " is missing");
     if (s.destination[0] != '/') s.destination = "/" + s.destination;
     bool bind = s.type == "bind";
     for (const std::string& o : options) {
       s.recursive = s.recursive || o == "rbind";
       bind = bind || o == "bind" || o == "rbind";
+      s.ids_recursive = s.ids_recursive || o == "ridmap";
+      container_ids = container_ids || o == "idmap" || o == "ridmap";
     }
     if (bind) s.type = "bind";
+    if (container_ids && s.ids.empty()) s.ids = spec->ids;
+    if ((container_ids || !s.ids.empty()) && !bind)
+      return m.Error(m.Name("uidMappings") + ": only bind mounts can show other owners");
+    if (container_ids && s.ids.empty())
+      return m.Error(m.Name("options") + ": idmap without uidMappings or a user namespace");
     ParseMountOptions(options, &s.flags, &s.data);
     if (bind && !s.source.empty() && s.source[0] != '/') s.source = bundle + "/" + s.source;
     if (bind && s.source.empty())
@@ -196,6 +256,7 @@ void ReadLinux(JsonObject&& l, Spec* spec) {
     }
     spec->namespaces.push_back(std::move(s));
   });
+  ReadUserNamespace(l, spec);
   ReadDevices(l, &spec->devices);
   l.String("cgroupsPath", &spec->cgroups_path);
   ReadResources(l.Child("resources"), &spec->resources);
@@ -251,8 +312,8 @@ Status ParseConfig(const std::string& text, const std::string& bundle, Spec* spe
       if (!spec->root_path.empty() && spec->root_path[0] != '/')
         spec->root_path = bundle + "/" + spec->root_path;
     }
-    ReadMounts(top, bundle, spec);
     ReadLinux(top.Child("linux"), spec);
+    ReadMounts(top, bundle, spec);
   }
   warnings->insert(warnings->end(), context.warnings.begin(), context.warnings.end());
   return context.status;
@@ -300,6 +361,9 @@ Status ReadBundle(const std::string& bundle, Spec* spec, std::vector<std::string
   if (gethostname(host, sizeof host - 1) == 0) spec->hostname = host;
   RETURN_IF_ERROR(ParseConfig(spec->config, spec->bundle, spec, warnings));
   GrantPod(spec);
+  // user_namespaces(7): who maps his own group himself gives setgroups(2) up.
+  const std::vector<IdRange>& gids = spec->ids.gids;
+  spec->setgroups = geteuid() == 0 || gids.size() != 1 || gids[0].count != 1;
   if (stat(spec->root_path.c_str(), &st) != 0) {
     return Status::Errno("root.path " + spec->root_path, errno).With("config.json");
   }

@@ -45,6 +45,16 @@ TEST(ConfigTest, ErrorsNameTheField) {
       {R"("linux": {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}})", "SCMP_ACT_NOTIFY"},
       {R"("linux": {"sysctl": {"a": 1}})", "linux.sysctl.a"},
       {R"("linux": {"personality": {"domain": "X"}})", "linux.personality.domain"},
+      {R"("linux": {"namespaces": [{"type": "user"}]})", "linux.uidMappings"},
+      {R"("linux": {"namespaces": [{"type": "user"}],
+           "uidMappings": [{"containerID": 0, "hostID": 5, "size": 4294967295}]})",
+       "linux.uidMappings[0].size"},
+      {R"("linux": {"namespaces": [{"type": "user"}],
+           "uidMappings": [{"containerID": 0, "hostID": 5, "size": 2},
+                           {"containerID": 1, "hostID": 9, "size": 2}]})",
+       "linux.uidMappings[1].containerID"},
+      {R"("mounts": [{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}])",
+       "mounts[0].uidMappings"},
   };
   for (const auto& [text, word] : cases) {
     Spec spec;
@@ -53,6 +63,26 @@ TEST(ConfigTest, ErrorsNameTheField) {
     EXPECT_FALSE(s.ok()) << text;
     EXPECT_NE(s.text().find(word), std::string::npos) << s.text();
   }
+}
+
+TEST(ConfigTest, IdsOfTheUserNamespaceAreThoseOfIdMappedMounts) {
+  constexpr char kIds[] = R"("uidMappings": [{"containerID": 0, "hostID": 5, "size": 2}],
+                             "gidMappings": [{"containerID": 0, "hostID": 6, "size": 1}])";
+  Spec spec;
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(Parse(std::string(R"("mounts": [{"destination": "/x", "source": "/s",
+                                               "options": ["bind", "ridmap"]}],
+                                   "linux": {"namespaces": [{"type": "user"}], )") +
+                        kIds + "}",
+                    &spec, &warnings)
+                  .ok());
+  ASSERT_EQ(spec.ids.uids.size(), 1u);
+  EXPECT_EQ(spec.ids.uids[0].host, 5u);
+  EXPECT_EQ(spec.mounts[0].ids.gids[0].host, 6u);
+  EXPECT_TRUE(spec.mounts[0].ids_recursive);
+  Spec without;
+  ASSERT_TRUE(Parse(std::string(R"("linux": {)") + kIds + "}", &without, &warnings).ok());
+  EXPECT_TRUE(without.ids.empty());
 }
 
 TEST(ConfigTest, WhatIsNotKnownIsNamed) {

@@ -136,6 +136,7 @@ Status Record::Load(const Settings& settings, const std::string& id, bool lock, 
   out->rootfs = j.value("rootfs", "");
   out->created = j.value("created", "");
   out->sandbox = j.value("sandbox", "");
+  out->unit = j.value("unit", "");
   out->annotations = ObjectAsPairs(j.value("annotations", json::object()));
   out->cgroups = ObjectAsPairs(j.value("cgroups", json::object()));
   out->hooks = j.value("hooks", false);
@@ -157,6 +158,7 @@ Status Record::Save() const {
                   {"rootfs", rootfs},
                   {"created", created},
                   {"sandbox", sandbox},
+                  {"unit", unit},
                   {"annotations", PairsAsObject(annotations)},
                   {"cgroups", PairsAsObject(cgroups)},
                   {"hooks", hooks},

@@ -32,6 +32,7 @@ struct Record {
   std::string sandbox;  // the container in whose sandbox it is; empty: its own
   std::vector<std::pair<std::string, std::string>> annotations;
   ProcessId init, gofer;  // init: the sandbox's kernel, whose exit status is the container's
+  std::string unit;       // systemd's, for the control groups; empty: none
   std::vector<std::pair<std::string, std::string>> cgroups;  // controller ("" in v2), directory
   bool hooks = false;                                        // config.json has some that come later
   std::string directory;

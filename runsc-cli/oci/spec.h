@@ -12,6 +12,15 @@
 
 namespace runsc {
 
+// Ids of a container that stand for ids of the host, as /proc/[pid]/uid_map has them.
+struct IdRange {
+  uint32_t container, host, count;
+};
+struct IdMaps {
+  std::vector<IdRange> uids, gids;
+  bool empty() const { return uids.empty() && gids.empty(); }
+};
+
 struct MountSpec {
   std::string type;         // bind, tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, cgroup
   std::string source;       // bind: a host path
@@ -19,6 +28,9 @@ struct MountSpec {
   uint32_t flags = 0;       // MS_RDONLY, MS_NOSUID...
   std::string data;         // options that are not flags, comma-separated
   bool recursive = false;   // rbind
+  // bind: owners of files (as container ids) and who they show as on the host; empty: themselves.
+  IdMaps ids;
+  bool ids_recursive = false;  // those of mounts below it too
 };
 
 struct RlimitSpec {
@@ -38,10 +50,10 @@ struct ProcessSpec {
            caps_ambient = 0;
   std::vector<RlimitSpec> rlimits;
   bool no_new_privs = false;
-  bool killable = false;           // the first process has no immunity to signals
-  bool terminal = false;           // its standard streams are a terminal
-  uint16_t rows = 0, columns = 0;  // of the terminal; 0: the caller's
-  int32_t oom_score_adj = 0;
+  bool killable = false;                 // the first process has no immunity to signals
+  bool terminal = false;                 // its standard streams are a terminal
+  uint16_t rows = 0, columns = 0;        // of the terminal; 0: the caller's
+  std::optional<int32_t> oom_score_adj;  // absent: the caller's
 };
 
 struct HookSpec {
@@ -122,6 +134,8 @@ struct Spec {
   std::vector<std::pair<std::string, std::string>> annotations;
   HooksSpec hooks;
   std::vector<NamespaceSpec> namespaces;
+  IdMaps ids;                   // of its user namespace; empty: the host's
+  bool setgroups = true;        // there; user_namespaces(7) says who must give it up
   bool network_client = false;  // a guest of the host's network, rather than one with a place in it
   std::vector<DeviceSpec> devices;
   std::string cgroups_path;
