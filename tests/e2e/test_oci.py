@@ -3,7 +3,7 @@ import shutil
 import unittest
 
 import moat
-from oci import differences, runtime
+from oci import differences, ids, limits, runtime  # noqa: F401 (ids, limits: they add cases)
 from oci.cases import CASES
 
 

@@ -1,6 +1,10 @@
 """Where Moat is meant to differ from runc: case -> (reason, what Moat shows)."""
 
 DIFFERENCES = {
+    "config_sysctl": (
+        "a sandbox forwards nothing and keeps its shared memory: a warning names what can't be set",
+        (1, "0\ncat: can't open '/proc/sys/kernel/shm_rmid_forced': No such file or directory\n"
+            "300\n")),
     "exec_of_a_process_file": (
         "runc 1.1 forgets the umask of an exec's process",
         (0, "bar\n5\n6 7 8\n/data\n77\nCapEff:\t0000000000000000\n"
