@@ -180,8 +180,8 @@ void GoferInode::RefreshFrom(int fd) {
   a.ctime_nsec = static_cast<uint32_t>(st.st_ctim.tv_nsec);
   a.mode = st.st_mode;
   a.nlink = static_cast<uint32_t>(st.st_nlink);
-  a.uid = st.st_uid;
-  a.gid = st.st_gid;
+  // Not the owners: the sentry's user namespace doesn't know their ids. What it does with a
+  // descriptor leaves them.
   stale_.store(false, std::memory_order_relaxed);
   Update(a);
 }

@@ -1,7 +1,7 @@
 """User namespaces: ids of a container that are others on the host."""
 import os
 
-from oci.cases import case
+from oci.cases import case, field
 
 FIRST = 100000  # the host's id that stands for the container's root
 
@@ -37,6 +37,10 @@ SHOWN = ("cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; id -u;
          "chown 70000 /data/new; mknod /data/node c 1 3; echo $?; "
          "mount -t tmpfs -o uid=3,size=64k t /mnt; stat -c '%u:%g' /mnt; "
          "grep ^Cap /proc/self/status; hostname other; hostname")
+
+
+field("owners_of_written_files", "echo more >>/data/file; chown 7:6 /data/file; "
+      "stat -c '%u:%g' /data/file; chown 9 /data/file; stat -c '%u:%g' /data/file")
 
 
 @case
