@@ -78,7 +78,8 @@ bool Kernel::OutOfMemory(Task& t) {
       victims.push_back(c.group);
     }
   }
-  LOG_WARNING("out of memory: process with %lld KiB is killed", static_cast<long long>(most >> 10));
+  LOG_WARNING("out of memory: a process with score %lld KiB is killed",
+              static_cast<long long>(most >> 10));
   for (const base::Ref<ThreadGroup>& g : victims) {
     (void)SendToGroup(*g, KernelSigInfo(abi::kSIGKILL), true);
   }
