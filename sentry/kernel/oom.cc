@@ -11,6 +11,9 @@ namespace {
 
 constexpr int32_t kNeverAdj = -1000;  // OOM_SCORE_ADJ_MIN
 constexpr int64_t kPauseNs = 1000000;
+// What the dead had comes back a little later than they go.
+constexpr int kPauses = 50;
+constexpr uint64_t kEnough = 4 << 20;
 
 struct Candidate {
   base::Ref<ThreadGroup> group;
@@ -33,6 +36,10 @@ void Pause() {
 }  // namespace
 
 bool Kernel::OutOfMemory(Task& t) {
+  for (int i = 0; i < kPauses && !t.killed(); i++) {
+    if (!host::MemoryExhausted(kEnough)) return true;
+    Pause();
+  }
   std::vector<Candidate> candidates;
   // Whether somebody dies already (tsk_is_oom_victim()): what it has comes back soon.
   auto dying = [&]() REQUIRES_LOCK(tree_mu) {
@@ -52,10 +59,7 @@ bool Kernel::OutOfMemory(Task& t) {
       if (candidates.empty()) return false;
     }
   }
-  if (candidates.empty()) {
-    if (!t.killed()) Pause();
-    return true;
-  }
+  if (candidates.empty()) return true;
   // oom_badness(), in bytes. Without the tree lock: it walks page by page.
   const Candidate* chosen = nullptr;
   int64_t most = 0;
