@@ -15,7 +15,10 @@ namespace {
 
 class TurnTest : public testing::Test {
  protected:
-  TurnTest() { busy_processors = 2; }
+  TurnTest() {
+    busy_processors = 2;
+    Turn::patience_ns = int64_t{600'000'000'000};
+  }
   ~TurnTest() override {
     Turn::Leave();
     Turn::patience_ns = patience_;
@@ -87,6 +90,7 @@ TEST_F(TurnTest, OverWhenOthersWait) {
 }
 
 TEST_F(TurnTest, VoidWhenItIsNotPassedOn) {
+  Turn::patience_ns = 1'000'000;
   ASSERT_EQ(Turn::Keep(true), 2);
   Run([] {
     EXPECT_EQ(Turn::Wait(true), 2);
@@ -99,7 +103,6 @@ TEST_F(TurnTest, VoidWhenItIsNotPassedOn) {
 }
 
 TEST_F(TurnTest, WhoSleptComesFirst) {
-  Turn::patience_ns = int64_t{60'000'000'000};
   ASSERT_EQ(Turn::Keep(true), 2);
   std::vector<int> order;  // by the turn, which one thread has
   std::atomic<bool> slept{false};
