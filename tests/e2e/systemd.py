@@ -100,6 +100,12 @@ def message(kind, serial, fields, body=b""):
     return pad(head, 8) + body
 
 
+def folders(slice_name):
+    """Where a slice lies: a-b.slice in a.slice."""
+    parts = slice_name[:-len(".slice")].split("-")
+    return "/".join("-".join(parts[:i + 1]) + ".slice" for i in range(len(parts)))
+
+
 class Systemd:
     def __init__(self, log):
         self.log, self.units, self.jobs, self.lock = log, {}, 0, threading.Lock()
@@ -107,7 +113,7 @@ class Systemd:
 
     def start(self, name, _, properties, __):
         p = dict(properties)
-        path = "%s/%s/%s" % (HIERARCHY, p["Slice"], name)
+        path = "%s/%s/%s" % (HIERARCHY, folders(p["Slice"]), name)
         os.makedirs(path, exist_ok=True)
         for pid in p["PIDs"]:
             with open(path + "/cgroup.procs", "w") as f:

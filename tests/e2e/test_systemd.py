@@ -1,4 +1,6 @@
 """The systemd driver of control groups, with systemd.py in systemd's place."""
+import contextlib
+import glob
 import json
 import os
 import shutil
@@ -42,6 +44,14 @@ class Systemd(moat.Case):
         while not os.path.exists(bus) and time.monotonic() < end:
             time.sleep(0.02)
         self.bus = bus
+        self.addCleanup(self.remove_slices)
+
+    def remove_slices(self):
+        """systemd does this when a slice is empty."""
+        for pattern in ("oci.slice/oci-*.slice", "oci.slice"):
+            for path in glob.glob("/sys/fs/cgroup/*/" + pattern):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
 
     def calls(self):
         """What was asked of the manager."""
