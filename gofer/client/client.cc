@@ -85,7 +85,7 @@ class SCOPED_CAPABILITY Client::Call {
   }
 
  private:
-  bool TakeWithoutDescriptors() {
+  bool TakeWithoutDescriptors() NO_THREAD_SAFETY_ANALYSIS {
     in_ = wire::Reader({c_.buffer_.get(), wire::kMaxMessage});
     const auto header = in_.Get<wire::ReplyHeader>();
     without_descriptors_ = header.id == id_ && header.error == 0 && header.fds != 0;
