@@ -536,12 +536,12 @@ uint32_t Thread::WaitStop(uint32_t command, bool spin) {
       if (s != command) return s & kKindMask;
       // The guest computes: what was put off need not wait for it.
       if (i == kPatientSpin) base::WakeLate();
-      // So need those who wait for a turn no more. What comes sooner is worth waiting for: a sleep
-      // and a wake-up take longer.
       if (woken_ && __atomic_load_n(&channel_->awake, __ATOMIC_RELAXED) != 0) {
         woken_ = false;
         patience = std::min(patience, i + kPatientSpin);
       }
+      // Others wait for a turn. What comes sooner is worth waiting for even so: a sleep and a
+      // wake-up take longer.
       if (i >= patience && Turn::wanted()) break;
       __builtin_ia32_pause();
     }

@@ -104,6 +104,16 @@ def make_initramfs(path, modules, share, command, mark):
                            check=True)
 
 
+def arguments(doc, timeout):
+    """The parser of a test that runs in a machine."""
+    p = argparse.ArgumentParser(description=doc.split("\n")[0])
+    p.add_argument("--build", required=True)
+    p.add_argument("--rootfs", required=True)
+    p.add_argument("--timeout", type=int, default=timeout)
+    p.add_argument("--cpus", type=int, default=1)
+    return p
+
+
 def run(command, rootfs, share=None, timeout=120, memory=1024, cpus=1, output=None, verbose=False):
     """Boots, runs a shell command, and returns its status. output(bytes) gets what it writes."""
     image, modules = kernel()

@@ -5,7 +5,6 @@
 
 DIR: a Debian root file system with python3 (tests/e2e/rootfs.sh makes one).
 """
-import argparse
 import json
 import os
 import re
@@ -85,11 +84,7 @@ def check_counts(written):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--build", required=True)
-    p.add_argument("--rootfs", required=True)
-    p.add_argument("--timeout", type=int, default=540)
-    p.add_argument("--cpus", type=int, default=1)
+    p = machine.arguments(__doc__, 540)
     p.add_argument("-k", default="", help="only cases whose name holds this")
     a = p.parse_args()
 

@@ -6,7 +6,6 @@
 They run natively in the machine too: that is what tests/harness/run_syscalls.py, which does the work, compares with. DIR: a
 Debian root file system with python3.
 """
-import argparse
 import glob
 import os
 import shlex
@@ -24,11 +23,7 @@ FILES = ["tests/harness/run_syscalls.py", "tests/syscalls/expectations.json", "s
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--build", required=True)
-    p.add_argument("--rootfs", required=True)
-    p.add_argument("--timeout", type=int, default=3600)
-    p.add_argument("--cpus", type=int, default=1)
+    p = machine.arguments(__doc__, 3600)
     p.add_argument("--filter", default="", help="only cases whose program/Suite.Case matches")
     p.add_argument("--engines", default="kvm")
     p.add_argument("--case-timeout", type=int, default=180, help="seconds that one case may take: emulation is slow")
