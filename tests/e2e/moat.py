@@ -18,6 +18,16 @@ ROOTFS = None   # a Debian root file system, or None
 TIMEOUT = 120
 
 
+def until(f, want=True, timeout=30):
+    """What f says last: want, if it comes to that."""
+    end = time.monotonic() + timeout
+    while True:
+        got = f()
+        if got == want or time.monotonic() > end:
+            return got
+        time.sleep(0.05)
+
+
 class Result:
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err

@@ -7,6 +7,7 @@ import unittest
 
 import moat
 from clients import Containerd, Docker, Podman, RootlessPodman, compare
+from moat import until
 
 
 def containerd_script(c, seen):
@@ -101,16 +102,6 @@ def podman_script(c, seen):
 
 WEB = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/data"]
 GET = ["/bin/busybox", "wget", "-qO-"]
-
-
-def until(f, want, timeout=15):
-    """What f says last: want, if it comes to that."""
-    end = time.monotonic() + timeout
-    while True:
-        got = f()
-        if got == want or time.monotonic() > end:
-            return got
-        time.sleep(0.2)
 
 
 def rootless_script(c, seen):

@@ -3,12 +3,12 @@ Moat."""
 import importlib.util
 import os
 import re
-import time
 import unittest
 
 import moat
 from clients import compare
 from cri import CNI, GATEWAY, Cri
+from moat import until
 
 SLEEP = ["/bin/sh", "-c", "echo up; echo to the error stream >&2; sleep 1000"]
 WEB = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/data"]
@@ -69,7 +69,7 @@ def shared_pids_script(c, seen):
                           "kill -9 $(ps -o pid,args | grep '[s]leep 1002' | cut -c1-6)"))
     seen.append(c.wait_end(first))
     # What the first one had left is gone with it.
-    time.sleep(0.3)
+    until(lambda: len(sleepers()), 1)
     seen.append(sleepers())
     c.remove_pod(pod)
 

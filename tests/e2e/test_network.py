@@ -658,8 +658,8 @@ print(data, to, controls)
             for turn in range(2):
                 gofer, = net_gofers(before)
                 os.kill(gofer, signal.SIGKILL)
-                time.sleep(0.2)  # until the sandbox has heard of it
-                self.assertEqual(attempt("again"), "ECONNRESET")
+                # Once the sandbox has heard of it.
+                self.assertEqual(moat.until(lambda: attempt("again"), "ECONNRESET"), "ECONNRESET")
                 self.assertEqual(attempt("tcp=%s:7001" % OUTSIDE), "EPERM")
                 self.assertEqual(attempt("udp=%s:7000" % OUTSIDE), "EPERM")
                 self.assertEqual(attempt("sendto=%s:7000" % OUTSIDE), "EPERM")

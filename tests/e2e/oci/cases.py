@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 
+from moat import until
 from oci.runtime import kill_quietly
 
 CASES = {}
@@ -33,8 +34,8 @@ def lifecycle(r):
 
 @case
 def killed_by_a_signal(r):
-    cid, pid = r.started(["/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"])
-    time.sleep(0.5)
+    cid, pid = r.started(["/bin/sh", "-c", "trap 'exit 3' TERM; echo >/tmp/up; while :; do sleep 0.05; done"])
+    r.wait_for_lines(cid, "tmp/up")
     r.ok("kill", cid, "15")
     seen = [r.reap(pid)]
     cid, pid = r.started()
@@ -191,8 +192,8 @@ def exec_proxy(r, cid, *command):
 @case
 def signals_to_an_exec(r):
     cid, init = r.started()
-    pid = exec_proxy(r, cid, "/bin/sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
-    time.sleep(0.5)
+    pid = exec_proxy(r, cid, "/bin/sh", "-c", "trap 'exit 9' TERM; echo >/tmp/up; while :; do sleep 0.05; done")
+    r.wait_for_lines(cid, "tmp/up")
     os.kill(pid, signal.SIGTERM)
     seen = [r.reap(pid)]
     pid = exec_proxy(r, cid, "/bin/sleep", "777")
@@ -200,9 +201,7 @@ def signals_to_an_exec(r):
     seen += [init in pids, pid in pids, len(pids)]
     os.kill(pid, signal.SIGKILL)
     seen.append(r.reap(pid))
-    time.sleep(0.3)
-    seen.append("777" in r.ok("exec", cid, "/bin/ps"))
-    return seen
+    return seen + [until(lambda: "777" not in r.ok("exec", cid, "/bin/ps"))]
 
 
 @case
@@ -217,17 +216,15 @@ def the_end_of_the_container_ends_execs(r):
 @case
 def pause_and_resume(r):
     cid, pid = r.started(["/bin/sh", "-c", "while :; do echo x >>/tmp/n; sleep 0.02; done"])
-    time.sleep(0.3)
+    r.wait_for_lines(cid, "tmp/n")
     r.ok("pause", cid)
     seen = [r.status(cid), r.call("exec", cid, "/bin/true")[0], r.error(),
             r.call("pause", cid)[0]]
     r.ok("resume", cid)
     seen.append(r.status(cid))
-    before = int(r.ok("exec", cid, "/bin/wc", "-l", "/tmp/n").split()[0])
-    time.sleep(0.3)
-    after = int(r.ok("exec", cid, "/bin/wc", "-l", "/tmp/n").split()[0])
+    seen.append(r.wait_for_lines(cid, "tmp/n", r.lines(cid, "tmp/n")))
     r.ok("pause", cid)
-    seen += [after > before, r.call("kill", cid, "9")[0]]
+    seen.append(r.call("kill", cid, "9")[0])
     if r.status(cid) == "paused":
         r.ok("resume", cid)
     return seen + [r.reap(pid)]
@@ -364,10 +361,16 @@ class Console:
         return got
 
     def resize(self, rows, columns):
+        """Whether the shell on the terminal comes to see it."""
         import fcntl
         import struct
         import termios
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+        def shown():
+            os.write(self.master, b"stty size; echo d\"one\"\n")
+            return "%d %d" % (rows, columns) in self.read_until("done\r\n")
+        return until(shown)
 
     def close(self):
         if self.master >= 0:
@@ -392,14 +395,11 @@ def terminal_of_a_container(r):
         os.write(con.master, b"stty size; tty; [ -t 0 ] && [ -t 1 ] && echo tty\"s\"\n")
         text = con.read_until("ttys\r\n")
         seen += ["33 101" in text]
-        con.resize(44, 55)
-        time.sleep(0.3)
-        os.write(con.master, b"stty size; echo d\"one\"\n")
-        seen.append("44 55" in con.read_until("done\r\n"))
-        os.write(con.master, b"sleep 100\n")
-        time.sleep(0.5)
+        seen.append(con.resize(44, 55))
+        os.write(con.master, b"echo sleep\"s\"; sleep 100\n")
+        con.read_until("sleeps\r\n")
         os.write(con.master, b"\x03")
-        time.sleep(0.3)
+        con.read_until("^C")
         os.write(con.master, b"exit 5\n")
         with open(d + "/pid") as f:
             seen.append(r.reap(int(f.read())))
@@ -421,10 +421,7 @@ def terminal_of_an_exec(r):
         seen = [r.detached("exec", "--process", path, "--console-socket", con.path, "--detach",
                            "--pid-file", pid_file, cid)]
         con.receive()
-        con.resize(21, 43)
-        time.sleep(0.3)
-        os.write(con.master, b"stty size; echo d\"one\"\n")
-        seen.append("21 43" in con.read_until("done\r\n"))
+        seen.append(con.resize(21, 43))
         os.write(con.master, b"exit 8\n")
         with open(pid_file) as f:
             seen.append(r.reap(int(f.read())))
@@ -705,9 +702,9 @@ def network_of_another_container(r):
 @case
 def processes_of_another_container(r):
     one, first = r.started(["/bin/sleep", "2001"])
-    cid, pid = r.started(["/bin/sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.05; done"],
+    cid, pid = r.started(["/bin/sh", "-c", "trap 'exit 6' TERM; echo >/tmp/up; while :; do sleep 0.05; done"],
                          beside(first, "pid"))
-    time.sleep(0.5)
+    r.wait_for_lines(cid, "tmp/up")
     seen = [r.ok("exec", cid, "/bin/cat", "/proc/1/cmdline"), len(json.loads(
         r.ok("ps", "--format", "json", one)))]
     os.kill(pid, signal.SIGTERM)
@@ -744,10 +741,7 @@ def terminal_of_a_joined_container(r):
         os.write(con.master, b"stty size; tty; echo d\"one\"\n")
         text = con.read_until("done\r\n")
         seen += ["33 101" in text, "/dev/pts/0" in text or "/dev/console" in text]
-        con.resize(44, 55)
-        time.sleep(0.3)
-        os.write(con.master, b"stty size; echo d\"one again\"\n")
-        seen.append("44 55" in con.read_until("done again\r\n"))
+        seen.append(con.resize(44, 55))
         os.write(con.master, b"exit 5\n")
         with open(d + "/pid") as f:
             seen.append(r.reap(int(f.read())))

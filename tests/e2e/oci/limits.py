@@ -22,8 +22,8 @@ field("memory_limit_of_a_child", HOG + " 2>/dev/null; echo $?; "
 field("memory_limit_of_the_container", "exec " + HOG, memory(32))
 # Not the one that wants memory, nor the largest.
 field("oom_score_adj_chooses", "sh -c 'echo 1000 >/proc/self/oom_score_adj; exec busybox awk "
-      "\"BEGIN { s = sprintf(\\\"%20000000s\\\", \\\"\\\"); system(\\\"sleep 5\\\") }\"' & p=$!; "
-      "sleep 1; " + HOG + " 2>/dev/null; echo $?; wait $p 2>/dev/null; echo $?", memory(64))
+      "\"BEGIN { s = sprintf(\\\"%20000000s\\\", \\\"\\\"); system(\\\"echo >/tmp/up; sleep 5\\\") }\"' & p=$!; "
+      "while ! [ -e /tmp/up ]; do sleep 0.1; done; " + HOG + " 2>/dev/null; echo $?; wait $p 2>/dev/null; echo $?", memory(64))
 field("sysctl", "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shm_rmid_forced "
       "/proc/sys/net/core/somaxconn",
       lambda c, d: c["linux"].update(sysctl={"net.ipv4.ip_forward": "1", "net.core.somaxconn": "300",
@@ -42,7 +42,7 @@ def a_larger_memory_limit(r):
 
 @case
 def events_of_memory(r):
-    cid, _ = r.started(["/bin/sh", "-c", "sleep 1; %s; exec sleep 1000" % HOG], memory(64))
+    cid, _ = r.started(["/bin/sh", "-c", "while ! [ -e /tmp/go ]; do sleep 0.1; done; %s; exec sleep 1000" % HOG], memory(64))
     p = subprocess.Popen(r.command + ["--root", r.root, "events", "--interval", "1s", cid],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
@@ -50,6 +50,8 @@ def events_of_memory(r):
         end = time.monotonic() + 20
         while "oom" not in kinds and time.monotonic() < end:
             event = json.loads(p.stdout.readline())
+            if not kinds:
+                r.ok("exec", cid, "/bin/touch", "/tmp/go")
             kinds.add(event["type"])
             if event["id"] != cid:
                 return event
@@ -96,19 +98,15 @@ def pausing_one_of_two(r):
     one, first = r.started(count)
     two, pid = r.started(count, beside(first, "network", "ipc"))
 
-    def lines(cid):
-        with open("%s/b%d/rootfs/tmp/n" % (r.folder, 1 + r.ids.index(cid))) as f:
-            return len(f.readlines())
-    time.sleep(0.5)
+    r.wait_for_lines(one, "tmp/n")
+    r.wait_for_lines(two, "tmp/n")
     r.ok("pause", two)
     seen = [r.status(one), r.status(two), r.call("exec", two, "/bin/true")[0], r.error()]
-    before = lines(one), lines(two)
-    time.sleep(0.5)
-    after = lines(one), lines(two)
-    seen += [after[0] > before[0], after[1] == before[1]]
+    before = r.lines(two, "tmp/n")
+    seen += [r.wait_for_lines(one, "tmp/n", r.lines(one, "tmp/n") + 20),
+             r.lines(two, "tmp/n") == before]
     r.ok("resume", two)
-    time.sleep(0.5)
-    seen += [r.status(two), lines(two) > after[1]]
+    seen += [r.status(two), r.wait_for_lines(two, "tmp/n", before)]
     r.ok("pause", two)
     return seen + [r.call("delete", "--force", two)[0], r.reap(pid), r.status(one)]
 

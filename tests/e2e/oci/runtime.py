@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 
+from moat import until
+
 BUSYBOX = "/bin/busybox"
 APPLETS = ("sh cat echo ls sleep true false id env pwd hostname stat mount grep kill ps touch mkdir "
            "rm ulimit test head wc sync tr dd stty tty umask cut mknod chmod nproc").split()
@@ -165,6 +167,17 @@ class Runtime:
                 if entry["level"] == "error":
                     text = entry["msg"]
         return text
+
+    def lines(self, cid, name):
+        """How many lines the container has written to the file of that name in its root."""
+        path = "%s/b%d/rootfs/%s" % (self.folder, 1 + self.ids.index(cid), name)
+        if not os.path.exists(path):
+            return 0
+        with open(path) as f:
+            return len(f.readlines())
+
+    def wait_for_lines(self, cid, name, more_than=0):
+        return until(lambda: self.lines(cid, name) > more_than)
 
     def status(self, cid):
         return json.loads(self.ok("state", cid))["status"]
