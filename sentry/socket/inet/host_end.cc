@@ -14,6 +14,9 @@ namespace sentry {
 namespace {
 constexpr size_t kMaxPieces = 16, kMaxControls = 512;
 
+// What poll(2) tells beside how much there is to read and to write.
+constexpr uint32_t kSpecial = POLLPRI | POLLRDHUP | POLLHUP | POLLERR;
+
 // Who waits for the outside, which may answer when nobody does any more.
 struct Answer : public base::RefCounted {
   base::Mutex<base::LockClass::kLeaf> mu;
@@ -237,7 +240,28 @@ void HostEnd::Arm() {
   armed_.store(true, std::memory_order_release);
 }
 
+uint64_t HostEnd::Readiness::Forget() {
+  uint64_t v = word_.load(std::memory_order_relaxed), next;
+  do {
+    next = (v & ~(kKnown | kReadable)) + kOne;
+  } while (!word_.compare_exchange_weak(v, next, std::memory_order_acq_rel));
+  return next;
+}
+
+void HostEnd::Readiness::Know(uint64_t seen, bool readable) {
+  word_.compare_exchange_strong(seen, seen | kKnown | (readable ? kReadable : 0),
+                                std::memory_order_acq_rel);
+}
+
+uint32_t HostEnd::Readiness::Get() const {
+  const uint64_t v = word_.load(std::memory_order_acquire);
+  if ((v & kKnown) == 0 || room_.load(std::memory_order_relaxed) <= 0) return 0;
+  return POLLOUT | POLLWRNORM | ((v & kReadable) != 0 ? POLLIN | POLLRDNORM : 0);
+}
+
 void HostEnd::OnHostReady(uint32_t ready) {
+  readiness_.Forget();
+  if ((ready & kSpecial) != 0) special_.store(true, std::memory_order_release);
   if (ready & abi::kEPOLLIN) ready |= abi::kEPOLLRDNORM;
   if (ready & abi::kEPOLLOUT) ready |= abi::kEPOLLWRNORM;
   if (WaitQueue* q = queue_.load(std::memory_order_acquire)) q->Wake(ready);
@@ -287,7 +311,11 @@ base::Result<uint64_t> HostEnd::Send(IoBuffer& src, uint32_t flags) {
     if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
     Arm();
   }
-  if (r < 0) return Failed(r);
+  if (r < 0) {
+    readiness_.Writable(false);
+    return Failed(r);
+  }
+  readiness_.Sent(static_cast<uint64_t>(r));
   src.Consume(static_cast<size_t>(r));
   return static_cast<uint64_t>(r);
 }
@@ -320,6 +348,7 @@ base::Result<uint64_t> HostEnd::SendTo(const void* data, size_t n, const Endpoin
   if (r == -EPIPE || (socket_.relayed && (r == -ECONNREFUSED || r == -ENOTCONN))) {
     return abi::Errno::kEPERM;
   }
+  readiness_.Writable(false);
   if (r < 0) return Failed(r);
   return static_cast<uint64_t>(r);
 }
@@ -335,12 +364,21 @@ base::Result<uint64_t> HostEnd::ReceiveMessage(IoBuffer& dst, msghdr* m, uint32_
   m->msg_iov = head != nullptr ? iov : iov + 1;
   m->msg_iovlen = head != nullptr ? n + 1 : n;
   const msghdr asked = *m;
+  size_t room = 0;
+  for (size_t i = 0; i < m->msg_iovlen; i++) room += m->msg_iov[i].iov_len;
+  const uint64_t seen = readiness_.Forget();
   long r;
   for (int tries = 0; tries < 2; tries++) {
     *m = asked;
     r = host::Recvmsg(socket_.fd.get(), m, static_cast<int>(flags) | MSG_DONTWAIT);
     if (r != -EAGAIN || armed_.load(std::memory_order_acquire)) break;
     Arm();
+  }
+  // A stream that gave less than was asked for has no more, but for an end or a mark.
+  const bool drained = m->msg_name == nullptr && r > 0 && static_cast<size_t>(r) < room;
+  if ((r == -EAGAIN || drained) && (flags & ~uint32_t{abi::kMSG_TRUNC}) == 0 &&
+      !special_.load(std::memory_order_acquire)) {
+    readiness_.Know(seen, false);
   }
   if (r < 0) return Failed(r);
   if (head != nullptr) {
@@ -421,6 +459,7 @@ base::Result<base::Ref<HostEnd>> HostEnd::Accept() {
 }
 
 base::Result<void> HostEnd::Shutdown(int32_t how) {
+  readiness_.Forget();
   const long r = host::Shutdown(socket_.fd.get(), how);
   if (r < 0) return host::HostToGuest(r);
   return {};
@@ -433,11 +472,23 @@ uint32_t HostEnd::Poll() {
     return f == Fate::kReset ? ended | POLLERR : ended;
   }
   pollfd p{socket_.fd.get(), POLLIN | POLLOUT | POLLPRI | POLLRDNORM | POLLWRNORM | POLLRDHUP, 0};
+  const bool watched = armed_.load(std::memory_order_acquire);
+  if (watched) {
+    if (const uint32_t known = readiness_.Get(); known != 0) return known;
+  }
+  const uint64_t seen = readiness_.Seen();
   timespec zero{};
-  return host::Poll(&p, 1, &zero) > 0 ? static_cast<uint16_t>(p.revents) : 0;
+  const uint32_t ready = host::Poll(&p, 1, &zero) > 0 ? static_cast<uint16_t>(p.revents) : 0;
+  readiness_.Writable((ready & POLLOUT) != 0);
+  if ((ready & kSpecial) != 0) special_.store(true, std::memory_order_release);
+  if (watched && !special_.load(std::memory_order_acquire)) {
+    readiness_.Know(seen, (ready & POLLIN) != 0);
+  }
+  return ready;
 }
 
 int32_t HostEnd::TakeError() {
+  readiness_.Forget();
   if (const int32_t reset = TakeReset(); reset != 0) return reset;
   const int error = host::SocketError(socket_.fd.get());
   return error == 0 ? 0 : static_cast<int32_t>(host::HostToGuest(error));

@@ -54,6 +54,7 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
   base::Result<Received> ReceiveDatagram(IoBuffer& dst, uint32_t flags, bool controls);
   base::Result<base::Ref<HostEnd>> Accept();
   base::Result<void> Shutdown(int32_t how);
+  // Asks the host only when something may have changed since it was asked last.
   uint32_t Poll();
   // SO_ERROR, which is cleared.
   int32_t TakeError();
@@ -80,13 +81,39 @@ class HostEnd final : public base::RefCounted, private HostNotifier::Listener {
   int32_t TakeReset();
   void Lose();
 
+  // What Poll() knows while the socket is watched: whether there is something to read, and that
+  // some more bytes can be written. What makes a socket readier is announced; what makes it less
+  // ready are calls of this class. The word counts both, so that nobody notes what was true before.
+  class Readiness {
+   public:
+    // Nothing is known about reading any more. What Know() takes.
+    uint64_t Forget();
+    uint64_t Seen() const { return word_.load(std::memory_order_acquire) & ~(kKnown | kReadable); }
+    // Nothing was forgotten since then.
+    void Know(uint64_t seen, bool readable);
+    void Writable(bool writable) { room_.store(writable ? kRoom : 0, std::memory_order_relaxed); }
+    void Sent(uint64_t n) { room_.fetch_sub(static_cast<int64_t>(n), std::memory_order_relaxed); }
+    // Zero: the host must be asked.
+    uint32_t Get() const;
+
+   private:
+    // What fits into a socket that poll(2) calls writable, nearly always.
+    static constexpr int64_t kRoom = 4096;
+    static constexpr uint64_t kKnown = 1, kReadable = 2, kOne = 4;
+    std::atomic<uint64_t> word_{0};
+    std::atomic<int64_t> room_{0};
+  };
+
   const base::Ref<NetOutside> outside_;
   NetOutside::HostSocket socket_;
+  Readiness readiness_;
   std::atomic<WaitQueue*> queue_{nullptr};
   base::Mutex<base::LockClass::kFile> arm_mu_;
   uint64_t watch_ GUARDED_BY(arm_mu_) = 0;
   bool detached_ GUARDED_BY(arm_mu_) = false;
   std::atomic<bool> armed_{false};
+  // An end, an error or urgent data was announced: the host is asked each time.
+  std::atomic<bool> special_{false};
   enum class Fate : uint8_t { kAlive, kReset, kResetTold };
   std::atomic<Fate> fate_{Fate::kAlive};
 };

@@ -82,6 +82,54 @@ TEST_F(HostEndTest, ReadinessReachesTheQueue) {
   queue_.Remove(&entry);
 }
 
+TEST_F(HostEndTest, WhatPollKnows) {
+  constexpr uint32_t kIn = abi::kEPOLLIN, kOut = abi::kEPOLLOUT;
+  Open(SOCK_STREAM);
+  EXPECT_EQ(end_->Poll() & (kIn | kOut), kOut);
+  EXPECT_EQ(Receive(0, true), "<error 11>");  // arms
+  Parker parker;
+  Parker::Entry entry(parker);
+  queue_.Add(&entry, kIn | abi::kEPOLLRDHUP);
+  auto write_and_wait = [&](const std::string& text) {
+    parker.Reset();
+    ASSERT_EQ(write(other_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    EXPECT_TRUE(parker.Park());
+  };
+  for (int i = 0; i < 10; i++) {
+    EXPECT_EQ(end_->Poll() & (kIn | kOut), kOut);
+    write_and_wait("some");
+    EXPECT_EQ(end_->Poll() & (kIn | kOut), kIn | kOut);
+    EXPECT_EQ(Receive(abi::kMSG_PEEK, true), "some");
+    EXPECT_EQ(end_->Poll() & (kIn | kOut), kIn | kOut);
+    EXPECT_EQ(Receive(0, true), "some");
+  }
+  // As much as was asked for: there is more.
+  write_and_wait("sixteen letters, and more");
+  EXPECT_EQ(Receive(0, true), "sixteen letters,");
+  EXPECT_EQ(end_->Poll() & (kIn | kOut), kIn | kOut);
+  EXPECT_EQ(Receive(0, true), " and more");
+  EXPECT_EQ(end_->Poll() & (kIn | kOut), kOut);
+  // Until nothing fits.
+  const std::string block(1024, 'x');
+  for (;;) {
+    IoBuffer b = IoBuffer::Kernel(block.data(), block.size());
+    if (!end_->Send(b, 0).ok()) break;
+  }
+  EXPECT_EQ(end_->Poll() & (kIn | kOut), 0u);
+  std::string got(1 << 20, 0);
+  while (read(other_.get(), got.data(), got.size()) > 0) {
+  }
+  EXPECT_EQ(end_->Poll() & (kIn | kOut), kOut);
+  // An end behind data.
+  write_and_wait("last");
+  parker.Reset();
+  ASSERT_EQ(shutdown(other_.get(), SHUT_WR), 0);
+  EXPECT_TRUE(parker.Park());
+  EXPECT_EQ(Receive(0, true), "last");
+  EXPECT_EQ(end_->Poll() & (kIn | abi::kEPOLLRDHUP), kIn | abi::kEPOLLRDHUP);
+  queue_.Remove(&entry);
+}
+
 TEST_F(HostEndTest, Datagrams) {
   Open(SOCK_DGRAM);
   EXPECT_TRUE(end_->SendTo("one", 3, nullptr, false, {}).ok());
