@@ -6,6 +6,6 @@
 
 extern "C" {
 const char* __asan_default_options() { return MOAT_SANITIZER_OPTIONS ":detect_leaks=0"; }
-const char* __tsan_default_options() { return MOAT_SANITIZER_OPTIONS; }
+const char* __tsan_default_options() { return MOAT_SANITIZER_OPTIONS ":halt_on_error=1"; }
 const char* __ubsan_default_options() { return MOAT_SANITIZER_OPTIONS ":print_stacktrace=1"; }
 }
