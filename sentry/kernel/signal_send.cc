@@ -254,7 +254,9 @@ void Task::SetBlockedLocked(SignalSet mask) NO_THREAD_SAFETY_ANALYSIS {
 void Task::SetBlocked(SignalSet mask) {
   mask &= ~kUnblockable;
   const platform::LocalThread* local = local_.load(std::memory_order_relaxed);
-  if (mask == blocked() && (local == nullptr || local->pending == 0)) return;
+  if (mask == blocked() &&
+      (local == nullptr || __atomic_load_n(&local->pending, __ATOMIC_RELAXED) == 0))
+    return;
   base::MutexLock l(group_->signal_mu);
   SetBlockedLocked(mask);
 }
