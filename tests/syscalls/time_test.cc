@@ -75,9 +75,15 @@ TEST(Clocks, WallClockCallsAgree) {
 
 TEST(Clocks, CpuTimeAdvancesOnlyWhenRunning) {
   COVERS("clock_gettime", "times", "getrusage");
-  int64_t before = NowNs(CLOCK_THREAD_CPUTIME_ID);
-  SleepMs(50);
-  EXPECT_LT(NowNs(CLOCK_THREAD_CPUTIME_ID) - before, 40'000'000);
+  int64_t before, during;
+  int tries = 0;
+  // Waiting for a processor may count as running: where they are short some sleep has none of it.
+  do {
+    before = NowNs(CLOCK_THREAD_CPUTIME_ID);
+    SleepMs(50);
+    during = NowNs(CLOCK_THREAD_CPUTIME_ID) - before;
+  } while (during >= 40'000'000 && ++tries < 50);
+  EXPECT_LT(during, 40'000'000);
   while (NowNs(CLOCK_THREAD_CPUTIME_ID) - before < 50'000'000) {
   }
   EXPECT_GE(NowNs(CLOCK_PROCESS_CPUTIME_ID), 50'000'000);
