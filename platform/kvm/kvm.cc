@@ -1,5 +1,7 @@
 #include "platform/kvm/kvm.h"
 
+#include <optional>
+
 #include "platform/host/host.h"
 #include "platform/kvm/machine.h"
 #include "platform/kvm/space.h"
@@ -11,11 +13,11 @@ namespace {
 
 class Engine final : public Platform {
  public:
-  base::Status Init(base::UniqueFd device);
+  base::Status Init(const Options& options, base::UniqueFd device);
   const char* name() const override { return "kvm"; }
-  UserRange user_range() const override { return {kGuestMin, stub::kBase}; }
+  UserRange user_range() const override { return {stub::kGuestMin, stub::kBase}; }
   base::Result<base::Ref<AddressSpace>> NewAddressSpace() override {
-    base::Ref<Space> s = Space::Make(machine_);
+    base::Ref<Space> s = Space::Make(machine_, stub_ ? &*stub_ : nullptr);
     if (!s) return abi::Errno::kENOMEM;
     return base::Ref<AddressSpace>(s);
   }
@@ -32,6 +34,7 @@ class Engine final : public Platform {
   Trial Try();
 
   Machine machine_;
+  std::optional<Stub> stub_;  // where call sites are patched
 };
 
 constexpr uint64_t kTrialCode = 0x400000, kTrialData = 0x401000;
@@ -64,8 +67,14 @@ Engine::Trial Engine::Try() {
   return (*thread)->Run().kind == Stop::Kind::kSyscall ? Trial::kRuns : Trial::kDoesNotRun;
 }
 
-base::Status Engine::Init(base::UniqueFd device) {
+base::Status Engine::Init(const Options& options, base::UniqueFd device) {
   RETURN_IF_ERROR(machine_.Init(std::move(device), stub::GetFpLayout().features));
+  if (options.patch) {
+    RETURN_IF_ERROR(stub_.emplace().Init());
+    // Their windows stay.
+    machine_.files().AddUser(*stub_->text());
+    machine_.files().AddUser(*stub_->code());
+  }
   Trial trial = Try();
   if (trial == Trial::kDoesNotRun && machine_.clock_gettime() != 0) {
     machine_.ForgetClock();
@@ -78,9 +87,10 @@ base::Status Engine::Init(base::UniqueFd device) {
 
 }  // namespace
 
-base::StatusOr<std::unique_ptr<Platform>> Create(const Options&, base::UniqueFd device) {
+base::StatusOr<std::unique_ptr<Platform>> Create(const Options& options, base::UniqueFd device) {
   auto engine = std::make_unique<Engine>();
-  if (base::Status s = engine->Init(std::move(device)); !s.ok()) return std::move(s).With("kvm");
+  if (base::Status s = engine->Init(options, std::move(device)); !s.ok())
+    return std::move(s).With("kvm");
   return std::unique_ptr<Platform>(std::move(engine));
 }
 

@@ -12,7 +12,6 @@ constexpr uint64_t kPage = 4096;
 // User addresses end here (TASK_SIZE_MAX of 4-level paging); the first address that isn't canonical
 // is a page further.
 constexpr uint64_t kTaskEnd = 0x7ffffffff000;
-constexpr uint64_t kGuestMin = 0x10000;
 
 // --- The upper half of every address space: three pages per vCPU, and nothing else ---
 constexpr uint64_t kVcpuBase = 0xffffff0000000000;

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "platform/base/log.h"
+#include "platform/host/host.h"
 #include "platform/host/safe_copy.h"
 #include "platform/kvm/thread.h"
-#include "platform/stub/layout.h"
+#include "platform/stub/blob.h"
+#include "platform/stub/inside.h"
 
 namespace platform::kvm {
 namespace {
@@ -30,9 +32,70 @@ bool Try(uint8_t* at, bool write) {
 
 }  // namespace
 
-base::Ref<Space> Space::Make(Machine& machine) {
-  base::Ref<Space> s = base::MakeRef<Space>(machine);
-  return s->tables_ != nullptr ? s : nullptr;
+base::Status Stub::Init() {
+  RETURN_IF_ERROR(patcher_.Init(true));
+  // The code file is the guests' as a file of its own, which they can't write.
+  long r = host::Dup(patcher_.read_only_fd());
+  if (r < 0) return base::Status::Errno("the file of patched code", static_cast<int>(-r));
+  code_ = base::MakeRef<MapFile>(base::UniqueFd(static_cast<int>(r)));
+  base::UniqueFd fd(static_cast<int>(host::CreateMemoryFile()));
+  const std::span<const uint8_t> text = stub::Blob();
+  CHECK(text.size() <= stub::kTextSize);
+  const stub::StubData data{.fsgsbase = 1, .machine = 1, .clock = 0};
+  if (!fd || host::Ftruncate(fd.get(), stub::kTextSize + stub::kDataSize) < 0 ||
+      host::Pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<long>(text.size()) ||
+      host::Pwrite(fd.get(), &data, sizeof data, stub::kTextSize) != sizeof data)
+    return base::Status::Error("no memory for the stub");
+  text_ = base::MakeRef<MapFile>(std::move(fd));
+  return {};
+}
+
+bool Stub::ReadThunks(uint64_t addr, void* to, uint64_t n) const {
+  const uint64_t offset =
+      stub::InThunks(addr) ? stub::kCodeFileThunks + (addr - stub::kThunks) : addr - stub::kTable;
+  return patcher_.Read(offset, to, n);
+}
+
+base::Ref<Space> Space::Make(Machine& machine, Stub* stub) {
+  base::Ref<Space> s = base::MakeRef<Space>(machine, stub);
+  if (s->tables_ == nullptr || (stub != nullptr && !s->InitStub())) return nullptr;
+  return s;
+}
+
+bool Space::InitStub() {
+  if (slots_.Make() < 0) return false;
+  base::MutexLock l(mu_);
+  MapLocked(stub::kTable, stub::kTableSize, stub_->code(), 0, kProtRead);
+  MapLocked(stub::kThunks, stub::kMaxThunks * stub::kThunkSize, stub_->code(),
+            stub::kCodeFileThunks, kProtRead | kProtExec);
+  MapLocked(stub::kText, stub::kTextSize, stub_->text(), 0, kProtRead | kProtExec);
+  MapLocked(stub::kData, stub::kDataSize, stub_->text(), stub::kTextSize, kProtRead);
+  MapSlot(0);
+  MapSlot(stub::kFirstSlot);
+  // Every program touches these.
+  for (uint64_t addr : {stub::kTable, stub::kThunks, stub::kText, stub::kData, stub::kSlots}) {
+    if (FillLocked(addr, 0) == Fault::kNoMemory) return false;
+  }
+  return true;
+}
+
+void Space::MapSlot(uint32_t slot) {
+  const uint64_t at = slot * stub::kSlotSize;
+  MapLocked(stub::kSlots + at, stub::kSlotSize, slots_.file(), at, kProtRead | kProtWrite);
+}
+
+uint32_t Space::TakeSlot() {
+  uint32_t slot;
+  if (!free_slots_.empty()) {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  } else {
+    if (used_slots_ == stub::kMaxSlots || !slots_.Add(used_slots_)) return 0;
+    slot = used_slots_++;
+    MapSlot(slot);
+  }
+  slots_.channel(slot)->local.enabled = 0;
+  return slot;
 }
 
 Space::~Space() {
@@ -66,9 +129,49 @@ void Space::Carve(uint64_t start, uint64_t end) {
 void Space::Map(uint64_t addr, uint64_t len, const base::Ref<MapFile>& file, uint64_t offset,
                 uint8_t prot) {
   base::MutexLock l(mu_);
+  prot &= static_cast<uint8_t>(~kMapHuge);
+  // As on processors without protection keys, what can be executed can be read.
+  if (prot & kProtExec) prot |= kProtRead;
+  MapLocked(addr, len, file, offset, prot);
+  if (stub_ != nullptr)
+    MapCopies(code_.Map(stub_->patcher(), slots_.process_page(), addr, len, file, offset, prot));
+}
+
+void Space::MapCopies(const std::vector<stub::CodeMap::Part>& parts) {
+  for (const stub::CodeMap::Part& p : parts)
+    MapLocked(p.addr, p.len, stub_->code(), p.offset, kProtRead | kProtExec);
+}
+
+void Space::Trapped(uint64_t rip) {
+  base::MutexLock l(mu_);
+  MapCopies(code_.Trapped(stub_->patcher(), slots_.process_page(), rip));
+}
+
+uint64_t Space::CopyOf(uint64_t rip) {
+  uint64_t offset;  // of rip in the code file
+  {
+    base::MutexLock l(mu_);
+    auto it = Above(rip);
+    if (it == regions_.end() || it->first > rip || it->second.file != stub_->code()) return 0;
+    offset = it->second.offset + (rip - it->first);
+  }
+  return stub::CopyOf(rip, [&](uint64_t from, void* to, uint64_t n) {
+    return from / kPage == rip / kPage ? stub_->patcher().Read(offset - (rip - from), to, n)
+                                       : stub_->ReadThunks(from, to, n);
+  });
+}
+
+uint64_t Space::SiteOf(uint64_t rip) {
+  return stub::SiteOf(rip, slots_.process_page(), [this](uint64_t from, void* to, uint64_t n) {
+    return stub_->ReadThunks(from, to, n);
+  });
+}
+
+void Space::MapLocked(uint64_t addr, uint64_t len, const base::Ref<MapFile>& file, uint64_t offset,
+                      uint8_t prot) {
   if (files_.try_emplace(file->id(), file).second) machine_.files().AddUser(*file);
   Carve(addr, addr + len);
-  Region r{addr + len, file, offset, static_cast<uint8_t>(prot & ~kMapHuge)};
+  Region r{addr + len, file, offset, prot};
   // Neighbours that go on with each other are one.
   auto next = regions_.find(r.end);
   if (next != regions_.end() && next->second.file == file && next->second.prot == r.prot &&
@@ -91,6 +194,7 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<MapFile>& file, uin
 
 void Space::Unmap(uint64_t addr, uint64_t len) {
   base::MutexLock l(mu_);
+  code_.Cut(addr, len);
   Carve(addr, addr + len);
 }
 
@@ -124,10 +228,14 @@ Space::Fault Space::FillClock(uint64_t page, bool write) {
 }
 
 Space::Fault Space::Fill(uint64_t addr, uint64_t error) {
+  base::MutexLock l(mu_);
+  return FillLocked(addr, error);
+}
+
+Space::Fault Space::FillLocked(uint64_t addr, uint64_t error) {
   const bool write = (error & 2) != 0, fetch = (error & 16) != 0;
   const uint64_t page = addr & ~(kPage - 1);
-  base::MutexLock l(mu_);
-  if (page >= stub::kVdso) return FillClock(page, write);
+  if (page >= stub::kVdso && page < stub::kVdso + stub::kVdsoSize) return FillClock(page, write);
   auto it = Above(addr);
   if (it == regions_.end() || it->first > addr) return Fault::kNotMapped;
   const Region& r = it->second;
@@ -164,14 +272,21 @@ void Space::Distrust() {
 base::Result<std::unique_ptr<GuestThread>> Space::NewThread(GuestThread*, const Regs& regs,
                                                             const FpState& fp) {
   if (dead()) return abi::Errno::kEAGAIN;
-  auto t = std::make_unique<Thread>(base::Ref<Space>(this), regs, fp);
+  uint32_t slot = 0;
+  if (stub_ != nullptr) {
+    base::MutexLock l(mu_);
+    slot = TakeSlot();
+    if (slot == 0) return abi::Errno::kENOMEM;
+  }
+  auto t = std::make_unique<Thread>(base::Ref<Space>(this), slot, regs, fp);
   base::MutexLock l(mu_);
   threads_.push_back(t.get());
   return std::unique_ptr<GuestThread>(std::move(t));
 }
 
-void Space::Remove(Thread* thread) {
+void Space::Remove(Thread* thread, uint32_t slot) {
   base::MutexLock l(mu_);
+  if (slot != 0) free_slots_.push_back(slot);
   threads_.erase(std::find(threads_.begin(), threads_.end(), thread));
 }
 

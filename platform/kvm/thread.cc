@@ -8,7 +8,9 @@
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
+#include "platform/stub/blob.h"
 #include "platform/stub/fp_state.h"
+#include "platform/stub/inside.h"
 
 namespace platform::kvm {
 namespace {
@@ -20,6 +22,9 @@ constexpr uint64_t kTrapFlag = 0x100;
 // The host can't give a page although every one was tried, or a page that is there faults:
 // something else is wrong.
 constexpr int kMaxFaults = 1000;
+// From a patched site to its end there are some 300 instructions at most. A guest that made loops
+// of the stub's code is interrupted there.
+constexpr int kMaxSteps = 1000;
 // In the extended state: from kSoftware to kLegacy it is the software's; then comes XSAVE's header.
 constexpr uint32_t kMxcsrMask = 28, kXmm = 160, kXmmSize = 256, kSoftware = 464, kLegacy = 512;
 constexpr uint64_t kSse = 2;
@@ -35,13 +40,17 @@ void TakeKickSignal() {
 
 }  // namespace
 
-Thread::Thread(base::Ref<Space> space, const Regs& regs, FpState fp)
-    : space_(std::move(space)), fp_(std::move(fp)) {
+Thread::Thread(base::Ref<Space> space, uint32_t slot, const Regs& regs, FpState fp)
+    : space_(std::move(space)),
+      slot_(slot),
+      channel_(slot == 0 ? nullptr : space_->channel(slot)),
+      no_gs_base_(slot == 0 ? 0 : stub::kSlots + slot * stub::kSlotSize),
+      fp_(std::move(fp)) {
   SetRegs(regs);
 }
 
 Thread::~Thread() {
-  space_->Remove(this);
+  space_->Remove(this, slot_);
   Use use(*this);
   if (vcpu_ == nullptr) return;
   if (midway_) vcpu_->broken = true;
@@ -72,8 +81,8 @@ void Thread::Preempt() {
 }
 
 bool Thread::Wanted() const {
-  return interrupt_.load(std::memory_order_seq_cst) || preempt_.load(std::memory_order_seq_cst) ||
-         space_->dead();
+  return (interrupt_.load(std::memory_order_seq_cst) && steps_ == 0) ||
+         preempt_.load(std::memory_order_seq_cst) || space_->dead();
 }
 
 void Thread::Detach() {
@@ -107,7 +116,9 @@ bool Thread::Prepare() {
 const Regs& Thread::regs() {
   Use use(*this);
   ApplyReturn();
-  return shown_ = current();
+  shown_ = current();
+  if (shown_.gs_base == no_gs_base_) shown_.gs_base = 0;
+  return shown_;
 }
 
 void Thread::ApplyReturn() {
@@ -126,7 +137,7 @@ void Thread::SetRegs(const Regs& regs) {
   r.ds = r.es = r.fs = r.gs = 0;
   r.eflags = (regs.eflags & kUserEflags) | kFixedEflags;
   if (r.fs_base >= kTaskEnd) r.fs_base = 0;
-  if (r.gs_base >= kTaskEnd) r.gs_base = 0;
+  if (r.gs_base == 0 || r.gs_base >= kTaskEnd) r.gs_base = no_gs_base_;
   flags_ |= kReturnFull | kReturnBases;
 }
 
@@ -298,28 +309,43 @@ bool Thread::Trip() {
 }
 
 bool Thread::Stopped(Stop* stop) {
+  if (!Returned(stop)) return false;
+  if (steps_ != 0) [[unlikely]]
+    EndSteps();
+  return true;
+}
+
+bool Thread::Called(Stop* stop) {
+  Regs& r = vcpu_->area().regs;
+  faults_ = 0;
+  Counters::Count(vcpu_->counters.calls);
+  syscall_ = {r.orig_rax, {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}};
+  r.rax = static_cast<uint64_t>(-ENOSYS);
+  r.cs = kUserCs;
+  r.ss = kUserSs;
+  *stop = {.kind = Stop::Kind::kSyscall};
+  return true;
+}
+
+bool Thread::Returned(Stop* stop) {
   VcpuArea& area = vcpu_->area();
   Regs& r = area.regs;
   if (area.vector == kSyscallVector) [[likely]] {
-    faults_ = 0;
-    Counters::Count(vcpu_->counters.calls);
-    syscall_ = {r.orig_rax, {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}};
-    r.rax = static_cast<uint64_t>(-ENOSYS);
-    r.cs = kUserCs;
-    r.ss = kUserSs;
-    *stop = {.kind = Stop::Kind::kSyscall};
-    return true;
+    if (slot_ != 0) {
+      if (r.rip == stub::kText + stub::StubPlaces().called_out) {
+        r.rip = __atomic_load_n(&channel_->light.uc.rip, __ATOMIC_RELAXED);
+      } else if (stub::MayBeLocal(r.orig_rax)) {
+        space_->Trapped(r.rip);
+      }
+    }
+    return Called(stop);
   }
   flags_ |= kReturnFull;
   if (area.vector == kKickVector) {
     area.vector = kSyscallVector;
     r.orig_rax = ~uint64_t{0};
-    if (space_->dead()) {
-      *stop = {.kind = Stop::Kind::kDead};
-      return true;
-    }
-    if (!interrupt_.exchange(false, std::memory_order_seq_cst)) return false;
-    *stop = {.kind = Stop::Kind::kInterrupted};
+    if (!space_->dead()) return Interrupted(stop);
+    *stop = {.kind = Stop::Kind::kDead};
     return true;
   }
   if ((r.cs & 3) != 3) {
@@ -330,9 +356,61 @@ bool Thread::Stopped(Stop* stop) {
   }
   r.cs = kUserCs;
   r.ss = kUserSs;
-  if (area.vector == kPage14) return PageFault(stop);
-  Counters::Count(vcpu_->counters.exceptions);
-  *stop = Exception(static_cast<uint32_t>(area.vector));
+  if (area.vector != kPage14) {
+    *stop = Exception(static_cast<uint32_t>(area.vector));
+  } else if (!PageFault(stop)) {
+    return false;
+  }
+  if (slot_ != 0 && !AtSite(stop)) return false;
+  if (stop->kind == Stop::Kind::kFault) Counters::Count(vcpu_->counters.exceptions);
+  return true;
+}
+
+bool Thread::Interrupted(Stop* stop) {
+  if (!interrupt_.load(std::memory_order_seq_cst) || Step()) return false;
+  interrupt_.store(false, std::memory_order_seq_cst);
+  *stop = {.kind = Stop::Kind::kInterrupted};
+  return true;
+}
+
+bool Thread::Step() {
+  Regs& r = vcpu_->area().regs;
+  if (slot_ == 0 || !stub::InStub(r.rip) || steps_ == kMaxSteps) return false;
+  if (steps_++ == 0) own_trap_flag_ = (r.eflags & kTrapFlag) != 0;
+  r.eflags |= kTrapFlag;
+  return true;
+}
+
+void Thread::EndSteps() {
+  steps_ = 0;
+  if (!own_trap_flag_) vcpu_->area().regs.eflags &= ~kTrapFlag;
+}
+
+bool Thread::AtSite(Stop* stop) {
+  const VcpuArea& area = vcpu_->area();
+  Regs& r = vcpu_->area().regs;
+  const stub::Places& places = stub::StubPlaces();
+  const uint64_t in_text = r.rip - stub::kText;
+  if (area.vector == kInvalidOpcode) {
+    if (in_text == places.slow) {
+      stub::AsAtSite(&r);
+      r.orig_rax = r.rax;
+      return Called(stop);
+    }
+    if (uint64_t copy = space_->CopyOf(r.rip)) {
+      r.rip = copy;
+      return false;
+    }
+  } else if (area.vector == kDebug) {
+    const bool inside = stub::InStub(r.rip);
+    if (steps_ != 0 && (inside || !own_trap_flag_)) return Interrupted(stop);
+    return !inside;
+  }
+  if (in_text >= places.touch && in_text < places.touch_end) {
+    r.rip = stub::kText + places.touch_failed;
+    return false;
+  }
+  if (stub::InThunks(r.rip)) r.rip = space_->SiteOf(r.rip);
   return true;
 }
 
@@ -345,8 +423,6 @@ bool Thread::PageFault(Stop* stop) {
            .trapno = kPage14,
            .error = (static_cast<uint32_t>(area.error) & ~1u) | kUserAccess};
   const Space::Fault fault = space_->Fill(area.cr2, area.error);
-  if (fault != Space::Fault::kFilled && fault != Space::Fault::kPresent)
-    Counters::Count(vcpu_->counters.exceptions);
   switch (fault) {
     case Space::Fault::kFilled:
       Counters::Count(vcpu_->counters.pages);

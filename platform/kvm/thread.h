@@ -11,7 +11,8 @@ namespace platform::kvm {
 
 class Thread final : public GuestThread {
  public:
-  Thread(base::Ref<Space> space, const Regs& regs, FpState fp);
+  // slot: 0 where call sites aren't patched.
+  Thread(base::Ref<Space> space, uint32_t slot, const Regs& regs, FpState fp);
   ~Thread() override;
 
   Stop Run() override;
@@ -22,6 +23,7 @@ class Thread final : public GuestThread {
   void SetRegs(const Regs& regs) override;
   FpState GetFp() override;
   base::Result<void> SetFp(std::span<const uint8_t> fp) override;
+  LocalThread* local() override { return slot_ == 0 ? nullptr : &channel_->local; }
   void Interrupt() override;
 
   // For Space, whose lock keeps the thread. Makes it leave the guest if it is there and doesn't
@@ -60,16 +62,30 @@ class Thread final : public GuestThread {
   bool StoreFp(const FpState& clean);
   // Whether the guest must stop soon.
   bool Wanted() const;
+  // Has the guest go on for an instruction, if it is in the stub. False: it isn't, or doesn't come
+  // out.
+  bool Step();
+  void EndSteps();
   // Runs until ring 0 gives back. False: the guest side is broken.
   bool Trip();
   // What ring 0 gave back. False: nothing for the sentry, go on.
   bool Stopped(Stop* stop);
+  bool Returned(Stop* stop);
+  bool Called(Stop* stop);
+  // Where the guest is in the middle of what is one instruction to it, goes on to its end.
+  bool Interrupted(Stop* stop);
+  // A fault, as *stop says, or something that patched sites and the stub have: as Stopped().
+  bool AtSite(Stop* stop);
   bool PageFault(Stop* stop);
   Stop Exception(uint32_t vector);
   int FloatingPointCode(bool simd);
   Stop Broken(const char* what);
 
   const base::Ref<Space> space_;
+  const uint32_t slot_;
+  stub::Channel* const channel_;  // the slot's; with one
+  // What a guest without a gs base has there: by it the stub knows the slot.
+  const uint64_t no_gs_base_;
   Vcpu* vcpu_ = nullptr;
   enum : uint32_t { kUnused, kUsed, kTaken };
   std::atomic<uint32_t> use_{kUnused};  // a futex: kTaken: another thread takes the processor
@@ -87,6 +103,9 @@ class Thread final : public GuestThread {
   std::atomic<int> tid_{0};
   // A futex: 1 while the thread is in KVM_RUN; 2: and somebody waits for it to leave.
   mutable std::atomic<uint32_t> in_guest_{0};
+  // How often in a row the guest went on for an instruction; whether by its own trap flag.
+  int steps_ = 0;
+  bool own_trap_flag_ = false;
   // How often in a row the host couldn't give a page.
   int faults_ = 0;
   // Faults in a row at an address for which the tables have what it takes.

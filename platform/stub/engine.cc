@@ -30,7 +30,7 @@ base::Status Engine::Start(bool for_ptrace, bool patch) {
   }
   for_ptrace_ = for_ptrace;
   patching_ = patch && HostFsgsbase();
-  RETURN_IF_ERROR(patcher_.Init());
+  RETURN_IF_ERROR(patcher_.Init(false));
   if (base::Status s = zygote_.Start(for_ptrace, patcher_.read_only_fd()); !s.ok() || !for_ptrace)
     return s;
   epoll_.reset(static_cast<int>(host::EpollCreate()));
@@ -88,7 +88,7 @@ long Engine::MakeProcess(Space* space) {
   HostProcess process;
   base::UniqueFd guest_end;
   if (long r = process.Prepare(&guest_end); r < 0) return r;
-  long r = zygote_.Spawn(process.slots_fd.get(), kSlotsRange, guest_end.get());
+  long r = zygote_.Spawn(process.slots.file()->fd(), kSlotsRange, guest_end.get());
   if (r < 0) return r;
   process.pid = static_cast<int>(r);
   base::MutexLock lock(mu_);

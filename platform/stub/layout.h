@@ -15,8 +15,8 @@ constexpr uint64_t kTaskEnd =
 constexpr uint64_t kBase = 0x7fffc0000000;  // guests get what is below
 constexpr uint64_t kText = kBase;           // the stub's code and constants
 constexpr uint64_t kTextSize = 0x10000;
-constexpr uint64_t kZygoteData = kBase + 0x20000;  // what children inherit, and the zygote's stack
-constexpr uint64_t kZygoteDataSize = 0x1000;
+constexpr uint64_t kData = kBase + 0x20000;  // StubData, and the zygote's stack
+constexpr uint64_t kDataSize = 0x1000;
 constexpr uint64_t kZygoteSecret = kBase + 0x22000;  // a page that children don't get (ForkSecret)
 constexpr uint64_t kZygoteSecretSize = 0x1000;
 constexpr uint64_t kVdso = kBase + 0x100000;  // the host's vvar and vdso, in their order
@@ -48,7 +48,23 @@ constexpr uint64_t kSyscallOffset =
     16;  // "syscall; int3": where the ptrace engine makes a guest process call
 constexpr uint64_t kCloneOffset =
     32;  // the same for clone: a new thread goes its own way from here
+constexpr uint64_t kPlacesOffset = 64;  // Places
 constexpr uint64_t kEntryOffset = 128;  // where thunks jump to
+
+// Places in the text, as offsets.
+struct Places {
+  uint32_t slow;              // "ud2": the entry can't go on; AsAtSite() tells what was called
+  uint32_t touch, touch_end;  // may fault, and go on at touch_failed then
+  uint32_t touch_failed;
+  uint32_t called_out;  // in a machine: behind the system call that is the sentry's
+};
+
+// What the stub knows of where it is, at kData.
+struct StubData {
+  uint32_t fsgsbase;  // 1: the bases can be read and written without a call
+  uint32_t machine;   // 1: in a virtual machine, where the sentry is a system call away
+  uint64_t clock;     // __vdso_clock_gettime, or 0: nobody sleeps in the stub
+};
 
 // --- A guest thread's slot ---
 constexpr uint64_t kSlotSize =
@@ -186,6 +202,26 @@ static_assert(__builtin_offsetof(LightFrame, flags) == 304);
 // Calls whose caller's extended state the light path stores at own_fp: a new thread begins with it.
 constexpr bool StartsThread(uint64_t nr) {
   return nr == 56 || nr == 57 || nr == 58 || nr == 435;  // clone, fork, vfork, clone3
+}
+// Calls that the stub answers, if it can.
+constexpr bool MayBeLocal(uint64_t nr) {
+  switch (nr) {
+    case 14:   // rt_sigprocmask
+    case 24:   // sched_yield
+    case 39:   // getpid
+    case 102:  // getuid
+    case 104:  // getgid
+    case 107:  // geteuid
+    case 108:  // getegid
+    case 110:  // getppid
+    case 186:  // gettid
+    case 202:  // futex
+    case 273:  // set_robust_list
+    case 334:  // rseq
+      return true;
+    default:
+      return false;
+  }
 }
 constexpr uint64_t kLightFrame = __builtin_offsetof(Channel, light);
 static_assert(__builtin_offsetof(Channel, frame) == 64);

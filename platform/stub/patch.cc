@@ -11,6 +11,7 @@ namespace {
 constexpr uint32_t kPage = 4096;
 constexpr uint32_t kJump = 7;
 constexpr uint32_t kMaxCopied = 28;
+constexpr uint8_t kMovEax = 0xb8;  // mov $imm32, %eax
 // A trap costs some 2 us more than a jump, a copy about 30 us once.
 constexpr uint32_t kTrapsPerCopy = 12;
 constexpr uint32_t kMaxVersions = 2;
@@ -148,7 +149,7 @@ std::vector<Site> FindSites(std::span<const uint8_t> code, std::span<const uint3
     // mov $nr, %eax, then up to four portable instructions, then the call.
     for (uint32_t back = 5; back <= kMaxCopied && back <= call && s.copied == 0; back++) {
       uint32_t start = call - back;
-      if (start < done || code[start] != 0xb8 || code[start + 2] > 3 || code[start + 3] != 0 ||
+      if (start < done || code[start] != kMovEax || code[start + 2] > 3 || code[start + 3] != 0 ||
           code[start + 4] != 0 || MayBeTail(code, start))
         continue;
       uint32_t at = start + 5;
@@ -200,7 +201,8 @@ std::vector<Site> FindSites(std::span<const uint8_t> code, std::span<const uint3
   return sites;
 }
 
-base::Status Patcher::Init() {
+base::Status Patcher::Init(bool only_local) {
+  only_local_ = only_local;
   long fd = host::CreateMemoryFile(&read_only_);
   if (fd < 0) return base::Status::Errno("the file of patched code", static_cast<int>(-fd));
   fd_.reset(static_cast<int>(fd));
@@ -209,6 +211,10 @@ base::Status Patcher::Init() {
       fd_.get(), static_cast<int64_t>(kCodeFileImages + kMaxImages * kMaxVersions * kImageRange));
   if (r < 0) return base::Status::Errno("the file of patched code", static_cast<int>(-r));
   return {};
+}
+
+bool Patcher::Read(uint64_t offset, void* to, uint64_t n) const {
+  return host::Pread(fd_.get(), to, n, static_cast<int64_t>(offset)) == static_cast<long>(n);
 }
 
 std::vector<std::pair<uint64_t, Patcher::Copy>> Patcher::Find(const MapFile& file, uint64_t from,
@@ -265,6 +271,11 @@ void Patcher::MakeCopy(Image& image, uint64_t offset, Chunk& chunk) {
   if (n <= 0) return;
   std::span<uint8_t> bytes(code, static_cast<size_t>(n));
   std::vector<Site> sites = FindSites(bytes, chunk.seen);
+  if (only_local_) {
+    std::erase_if(sites, [&](const Site& s) {
+      return code[s.start] != kMovEax || !MayBeLocal(code[s.start + 1] | code[s.start + 2] << 8);
+    });
+  }
   if (sites.empty()) {
     chunk.versions = kMaxVersions;
     return;

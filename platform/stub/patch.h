@@ -7,8 +7,8 @@
 // the stub's entry with the address behind the system call in rcx, where the instruction itself
 // would put it. No register or stack byte changes otherwise. Where a replaced instruction began
 // inside the jump, the jump's bytes are instructions that don't exist in 64-bit mode: a guest that
-// jumps (or returns from a signal handler) there gets SIGILL, and the stub lets it go on in the
-// thunk's copy. Where two bytes are all there is, a short jump leads to padding in which the long
+// jumps (or returns from a signal handler) there gets SIGILL, and goes on in the thunk's copy
+// (inside.h). Where two bytes are all there is, a short jump leads to padding in which the long
 // one stands.
 //
 // Pages are never changed while a guest may run them: a chunk of a file gets a new copy, and is
@@ -52,8 +52,11 @@ class Patcher {
  public:
   static constexpr uint64_t kChunk = 16 << 10;
 
-  base::Status Init();
+  // only_local: no call is cheaper through a site but those that the stub answers; the others stay.
+  base::Status Init(bool only_local);
   int read_only_fd() const { return read_only_.get(); }
+  // From the code file. False: it has less.
+  bool Read(uint64_t offset, void* to, uint64_t n) const;
 
   struct Copy {
     uint64_t offset = 0;  // in the code file; 0: none
@@ -83,6 +86,7 @@ class Patcher {
                      std::span<const uint8_t> code) REQUIRES_LOCK(mu_);
 
   base::UniqueFd fd_, read_only_;
+  bool only_local_ = false;
   base::Mutex<base::LockClass::kLeaf> mu_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Image>> images_ GUARDED_BY(mu_);
   uint32_t next_entry_ GUARDED_BY(mu_) = 0;

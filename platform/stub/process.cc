@@ -31,14 +31,6 @@ uint32_t LoadWord(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIR
 
 }  // namespace
 
-uint64_t InitialFp() { return (kSlotSize - GetFpLayout().size) & ~uint64_t{63}; }
-
-uint64_t InitialFrame() {
-  // get_sigframe() and align_sigframe() in arch/x86/kernel/signal.c: the return address lies 8
-  // bytes before the ucontext.
-  return ((InitialFp() - 8 - sizeof(UContext) - kSiginfoSize) & ~uint64_t{15}) - 8 + 8;
-}
-
 void RegsFromFrame(const UContext& uc, platform::Regs* r) {
   r->r15 = uc.r15;
   r->r14 = uc.r14;
@@ -93,45 +85,14 @@ void RegsToFrame(const platform::Regs& r, UContext* uc) {
 HostProcess& HostProcess::operator=(HostProcess&& o) noexcept {
   std::swap(pid, o.pid);
   std::swap(slots, o.slots);
-  std::swap(slots_fd, o.slots_fd);
   std::swap(socket, o.socket);
   return *this;
 }
 
-HostProcess::~HostProcess() {
-  if (slots) host::Munmap(slots, kSlotsRange);
-}
-
-bool HostProcess::AddSlot(uint32_t slot) {
-  // What the sentry writes must have memory behind it: a full tmpfs is an error here, not a fault
-  // later.
-  int64_t at = slot * static_cast<int64_t>(kSlotSize);
-  int64_t frame = static_cast<int64_t>(InitialFrame() & ~uint64_t{4095});
-  if (host::Fallocate(slots_fd.get(), 0, at, 4096) != 0 ||
-      host::Fallocate(slots_fd.get(), 0, at + frame, static_cast<int64_t>(kSlotSize) - frame) != 0)
-    return false;
-  uint64_t guest = kSlots + slot * kSlotSize;
-  auto* c = reinterpret_cast<Channel*>(slots + at);
-  // Below what the kernel's signal frame would cover, which kFull uses.
-  c->stack = (guest + InitialFrame() - 1024) & ~uint64_t{15};
-  c->own_fp = guest + InitialFp();
-  c->fp_mask = GetFpLayout().features;
-  c->fp_size = GetFpLayout().size;
-  c->xsave_size = GetFpLayout().xstate_size;
-  return true;
-}
-
 long HostProcess::Prepare(base::UniqueFd* guest_end) {
-  long r = host::CreateMemoryFile();
+  long r = slots.Make();
   if (r < 0) return r;
-  slots_fd.reset(static_cast<int>(r));
-  r = host::Mmap(nullptr, kSlotsRange, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                 slots_fd.get(), 0);
-  if (host::IsError(r)) return r;
-  slots = reinterpret_cast<uint8_t*>(r);
-  if (host::Fallocate(slots_fd.get(), 0, 0, sizeof(ProcessPage)) != 0 || !AddSlot(kFirstSlot))
-    return -ENOMEM;
-  auto* c = reinterpret_cast<Channel*>(slots + kFirstSlot * kSlotSize);
+  Channel* c = slots.channel(kFirstSlot);
   c->frame = InitialFrame();
   c->state = kReady;
   int pair[2];
@@ -202,18 +163,14 @@ void Space::Map(uint64_t addr, uint64_t len, const base::Ref<platform::MapFile>&
   static_assert(kOpHuge == platform::kMapHuge << 8);
   PushLocked(kOpMap, addr, len, offset, prot, it->second);
   if (!engine_->patching_) return;
-  CutCodeLocked(addr, len);
-  if (!file->stable() || prot != (platform::kProtRead | platform::kProtExec)) return;
-  CodeRange& range = code_[addr] = {addr + len, file, offset, {}};
-  for (const auto& [chunk, copy] : engine_->patcher_.Find(*file, offset, offset + len)) {
-    MapCopyLocked(addr, range, addr + (chunk - offset), copy);
-  }
+  MapCopiesLocked(
+      code_.Map(engine_->patcher_, process_.slots.process_page(), addr, len, file, offset, prot));
 }
 
 void Space::Unmap(uint64_t addr, uint64_t len) {
   if (len == 0) return;
   base::MutexLock lock(mu_);
-  CutCodeLocked(addr, len);
+  code_.Cut(addr, len);
   PushLocked(kOpUnmap, addr, len, 0, 0, -1);
 }
 
@@ -240,73 +197,23 @@ void Space::WakeLocal(uint64_t addr, uint32_t count) {
 
 void Space::MoveLocal(uint64_t addr, uint32_t count, uint64_t to, uint32_t moved) {
   base::MutexLock lock(mu_);
-  __atomic_fetch_or(&process_page()->local.futex_sleepers[platform::LocalSpace::BucketOf(to)],
-                    platform::LocalSpace::kMoved, __ATOMIC_SEQ_CST);
+  __atomic_fetch_or(
+      &process_.slots.process_page().local.futex_sleepers[platform::LocalSpace::BucketOf(to)],
+      platform::LocalSpace::kMoved, __ATOMIC_SEQ_CST);
   PushLocked(kOpMove, addr, std::min(count, kMaxSlots), to, 0,
              static_cast<int>(std::min(moved, kMaxSlots)));
 }
 
-void Space::CutCodeLocked(uint64_t addr, uint64_t len) {
-  uint64_t end = addr + len;
-  auto it = code_.upper_bound(addr);
-  if (it != code_.begin()) --it;
-  while (it != code_.end() && it->first < end) {
-    uint64_t start = it->first;
-    if (it->second.end <= addr) {
-      ++it;
-      continue;
-    }
-    CodeRange range = std::move(it->second);
-    it = code_.erase(it);
-    auto keep = [&](uint64_t low, uint64_t high) REQUIRES_LOCK(mu_) {
-      if (low >= high) return;
-      CodeRange part{high, range.file, range.offset + (low - start), {}};
-      for (auto& c : range.copies) {
-        if (c.first < high && c.first + Patcher::kChunk > low) part.copies.push_back(c);
-      }
-      it = std::next(code_.insert_or_assign(low, std::move(part)).first);
-    };
-    keep(start, addr);
-    keep(end, range.end);
+void Space::MapCopiesLocked(const std::vector<CodeMap::Part>& parts) {
+  for (const CodeMap::Part& p : parts) {
+    PushLocked(kOpMap, p.addr, p.len, p.offset, platform::kProtRead | platform::kProtExec, kCodeFd);
   }
-}
-
-void Space::MapCopyLocked(uint64_t addr, CodeRange& range, uint64_t chunk, Patcher::Copy copy) {
-  // The thunks know one place of a file in a process.
-  uint64_t base = addr - range.offset;
-  uint64_t* known = &process_page()->base[copy.image];
-  if (bases_[copy.image] != base) {
-    for (auto& [start, other] : code_) {
-      if (other.file == range.file && start - other.offset != base) return;
-    }
-    bases_[copy.image] = base;
-    __atomic_store_n(known, base, __ATOMIC_RELAXED);
-  }
-  auto mapped = std::find_if(range.copies.begin(), range.copies.end(),
-                             [&](auto& c) { return c.first == chunk; });
-  if (mapped == range.copies.end()) {
-    mapped = range.copies.insert(mapped, {chunk, 0});
-  } else if (mapped->second == copy.offset) {
-    return;
-  }
-  mapped->second = copy.offset;
-  uint64_t low = std::max(chunk, addr), high = std::min(chunk + Patcher::kChunk, range.end);
-  PushLocked(kOpMap, low, high - low, copy.offset + (low - chunk),
-             platform::kProtRead | platform::kProtExec, kCodeFd);
 }
 
 void Space::OnTrap(uint64_t rip) {
   if (!engine_->patching_) return;
   base::MutexLock lock(mu_);
-  auto it = code_.upper_bound(rip - 2);
-  if (it == code_.begin()) return;
-  --it;
-  if (it->second.end < rip) return;
-  uint64_t base = it->first - it->second.offset;
-  Patcher::Copy copy = engine_->patcher_.Trapped(it->second.file, rip - 2 - base);
-  if (copy.offset == 0) return;
-  uint64_t at = rip - 2;
-  MapCopyLocked(it->first, it->second, at - (at - base) % Patcher::kChunk, copy);
+  MapCopiesLocked(code_.Trapped(engine_->patcher_, process_.slots.process_page(), rip));
 }
 
 Space::Hand Space::HandOver(uint32_t slot) {
@@ -393,7 +300,7 @@ base::Result<uint32_t> Space::AllocateSlot() {
     return slot;
   }
   if (used_slots_ == kMaxSlots) return abi::Errno::kEAGAIN;
-  if (!process_.AddSlot(used_slots_)) return abi::Errno::kENOMEM;
+  if (!process_.slots.Add(used_slots_)) return abi::Errno::kENOMEM;
   return used_slots_++;
 }
 
@@ -431,8 +338,8 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
     first_taken_ = true;
   }
   if (fresh) slot = TRY(AllocateSlot());
-  uint8_t* base = process_.slots + slot * kSlotSize;
-  auto* c = reinterpret_cast<Channel*>(base);
+  Channel* c = ChannelOf(slot);
+  uint8_t* base = reinterpret_cast<uint8_t*>(c);
   auto* uc = reinterpret_cast<UContext*>(base + InitialFrame());
   memset(uc, 0, sizeof *uc);
   RegsToFrame(regs, uc);
@@ -464,13 +371,13 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
 
 uint32_t Space::Asleep() const {
   uint32_t n = 0;
-  for (const uint16_t& count : process_page()->local.futex_sleepers)
+  for (const uint16_t& count : process_.slots.process_page().local.futex_sleepers)
     n += __atomic_load_n(&count, __ATOMIC_RELAXED) & (platform::LocalSpace::kMoved - 1);
   return std::min(n, kMaxSlots);
 }
 
 platform::LocalSpace* Space::local() {
-  return engine_->patching() ? &process_page()->local : nullptr;
+  return engine_->patching() ? &process_.slots.process_page().local : nullptr;
 }
 
 void Space::Kill() {

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -15,8 +14,10 @@
 #include "platform/api/platform.h"
 #include "platform/base/mutex.h"
 #include "platform/host/thread.h"
+#include "platform/stub/code_map.h"
 #include "platform/stub/layout.h"
 #include "platform/stub/patch.h"
+#include "platform/stub/slots.h"
 #include "platform/stub/zygote.h"
 
 namespace platform::stub {
@@ -31,15 +32,11 @@ class HostProcess {
   HostProcess() = default;
   HostProcess(HostProcess&& o) noexcept { *this = std::move(o); }
   HostProcess& operator=(HostProcess&& o) noexcept;
-  ~HostProcess();
   // Makes its slots and its socket, of which *guest_end is for the process. 0 or -errno.
   long Prepare(base::UniqueFd* guest_end);
-  // Memory for a slot, and what never changes in it.
-  bool AddSlot(uint32_t slot);
 
   int pid = -1;
-  uint8_t* slots = nullptr;
-  base::UniqueFd slots_fd;
+  Slots slots;
   base::UniqueFd socket;
 };
 
@@ -65,9 +62,7 @@ class Space final : public platform::AddressSpace {
   int pid() const { return process_.pid; }
   bool dead() const { return dead_.load(std::memory_order_acquire); }
   Engine* engine() const { return engine_; }
-  Channel* ChannelOf(uint32_t slot) const {
-    return reinterpret_cast<Channel*>(process_.slots + slot * kSlotSize);
-  }
+  Channel* ChannelOf(uint32_t slot) const { return process_.slots.channel(slot); }
 
   // Whether mapping changes are queued or under way.
   bool HasOps() const { return pending_.load(std::memory_order_acquire) != 0; }
@@ -102,21 +97,7 @@ class Space final : public platform::AddressSpace {
   // How many of its threads sleep in the stub, by its own account.
   uint32_t Asleep() const;
   void OnDeath();
-  ProcessPage* process_page() const { return reinterpret_cast<ProcessPage*>(process_.slots); }
-
-  // Where stable files are mapped for execution.
-  struct CodeRange {
-    uint64_t end;
-    base::Ref<platform::MapFile> file;
-    uint64_t offset;
-    // Chunks (by address, as far as they lie in the range) that a copy is mapped for: {address,
-    // offset in the code file}.
-    std::vector<std::pair<uint64_t, uint64_t>> copies;
-  };
-  void CutCodeLocked(uint64_t addr, uint64_t len) REQUIRES_LOCK(mu_);
-  // Maps a chunk's copy, as far as it lies in the range and is not mapped yet.
-  void MapCopyLocked(uint64_t addr, CodeRange& range, uint64_t chunk, Patcher::Copy copy)
-      REQUIRES_LOCK(mu_);
+  void MapCopiesLocked(const std::vector<CodeMap::Part>& parts) REQUIRES_LOCK(mu_);
 
   Engine* const engine_;
   std::atomic<bool> dead_{false};
@@ -138,9 +119,7 @@ class Space final : public platform::AddressSpace {
   };
   std::vector<Parked> parked_ GUARDED_BY(mu_);
   bool first_taken_ GUARDED_BY(mu_) = false;
-  std::map<uint64_t, CodeRange> code_ GUARDED_BY(mu_);  // by start
-  // What the process page says, which the guest can change: by image.
-  absl::flat_hash_map<uint32_t, uint64_t> bases_ GUARDED_BY(mu_);
+  CodeMap code_ GUARDED_BY(mu_);
 };
 
 // What the engines' threads share: the registers in the slot's signal frame.
@@ -247,9 +226,6 @@ class Engine : public platform::Platform {
   absl::flat_hash_map<int, base::UniqueFd> pidfds_ GUARDED_BY(mu_);
 };
 
-// The place of the first signal frame in a slot: as the host's kernel would put it.
-uint64_t InitialFrame();
-uint64_t InitialFp();
 // Registers of a frame, and back. orig_rax, fs_base, gs_base and segments are not in it.
 void RegsFromFrame(const UContext& uc, platform::Regs* regs);
 void RegsToFrame(const platform::Regs& regs, UContext* uc);

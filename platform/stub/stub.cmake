@@ -8,7 +8,7 @@ add_custom_command(
           -Wl,-T,${CMAKE_SOURCE_DIR}/platform/stub/code/stub.lds -I${CMAKE_SOURCE_DIR} -o ${stub_bin}
           ${CMAKE_SOURCE_DIR}/platform/stub/code/entry.cc ${CMAKE_SOURCE_DIR}/platform/stub/code/stub.cc
   DEPENDS platform/stub/code/entry.cc platform/stub/code/stub.cc platform/stub/code/common.h platform/stub/code/stub.lds
-          platform/stub/layout.h
+          platform/stub/layout.h platform/stub/inside.h
   VERBATIM)
 add_custom_target(stub_binary DEPENDS ${stub_bin})
 add_dependencies(platform_stub stub_binary)

@@ -16,8 +16,7 @@
 
 #include "platform/api/platform.h"
 #include "platform/host/host.h"
-#include "platform/host/safe_copy.h"
-#include "platform/kvm/kvm.h"
+#include "platform/kvm/testing.h"
 #include "platform/ptrace/ptrace.h"
 #include "platform/stub/layout.h"
 #include "platform/systrap/snippet.h"
@@ -111,9 +110,7 @@ constexpr uint64_t kCode = 0x400000;
 constexpr uint64_t kData = 0x500000;
 constexpr uint64_t kPage = 4096;
 
-using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)(const Options&);
-
-class EngineTest : public testing::TestWithParam<std::pair<const char*, Factory>> {
+class EngineTest : public testing::TestWithParam<kvm::NamedFactory> {
  protected:
   void SetUp() override {
     auto p = GetParam().second({});
@@ -796,23 +793,10 @@ TEST_P(EngineTest, SpeedOfASystemCall) {
   printf("%s: %d ns per call\n", platform_->name(), static_cast<int>(ns));
 }
 
-base::StatusOr<std::unique_ptr<Platform>> CreateKvm(const Options& options) {
-  static bool once = (host::InstallFaultHandler(), true);
-  (void)once;
-  auto device = kvm::OpenDevice();
-  if (!device.ok()) return device.status();
-  return kvm::Create(options, std::move(device).value());
-}
-
-// Those that this host can run: tests/kvm runs the third in a machine that can.
-std::vector<std::pair<const char*, Factory>> Engines() {
-  std::vector<std::pair<const char*, Factory>> engines = {{"systrap", &systrap::Create},
-                                                          {"ptrace", &ptrace::Create}};
-  if (kvm::OpenDevice().ok()) engines.emplace_back("kvm", &CreateKvm);
-  return engines;
-}
-
-INSTANTIATE_TEST_SUITE_P(All, EngineTest, testing::ValuesIn(Engines()),
+// tests/kvm runs the third's in a machine that can.
+INSTANTIATE_TEST_SUITE_P(All, EngineTest,
+                         testing::ValuesIn(kvm::AndKvm({{"systrap", &systrap::Create},
+                                                        {"ptrace", &ptrace::Create}})),
                          [](const auto& info) { return std::string(info.param.first); });
 
 }  // namespace

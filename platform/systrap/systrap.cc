@@ -9,6 +9,7 @@
 #include "platform/base/log.h"
 #include "platform/host/host.h"
 #include "platform/stub/fp_state.h"
+#include "platform/stub/inside.h"
 #include "platform/stub/layout.h"
 #include "platform/stub/process.h"
 #include "platform/stub/turn.h"
@@ -239,9 +240,7 @@ stub::UContext SystrapThread::Frame() const {
   stub::UContext uc;
   memcpy(&uc, frame(), sizeof uc);
   if (light()) {
-    uint32_t flags = channel_->light.flags;
-    constexpr uint64_t kArithmetic = 0x8d5;  // OF SF ZF AF PF CF
-    uc.eflags = (uc.eflags & ~kArithmetic) | (flags >> 8 & 0xd5) | (flags & 1) << 11;
+    uc.eflags = stub::WithArithmetic(uc.eflags, channel_->light.flags);
     uc.r11 = uc.eflags;
   }
   return uc;

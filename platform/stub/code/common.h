@@ -58,12 +58,7 @@ inline Channel* SlotAt(uint64_t index) {
 }
 inline ProcessPage* Process() { return reinterpret_cast<ProcessPage*>(kSlots); }
 
-// The start of the zygote's page: what all guest processes inherit.
-struct ZygoteData {
-  uint32_t fsgsbase;  // 1: the bases can be read and written without a call
-  uint64_t clock;     // __vdso_clock_gettime, or 0
-};
-inline const ZygoteData* Data() { return reinterpret_cast<const ZygoteData*>(kZygoteData); }
+inline const StubData* Data() { return reinterpret_cast<const StubData*>(kData); }
 
 inline void* P(uint64_t addr) { return reinterpret_cast<void*>(addr); }
 

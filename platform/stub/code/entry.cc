@@ -145,7 +145,10 @@ bool Local(Channel* c, uint32_t nr, UContext* uc, uint32_t* woken) {
       uc->rax = l.egid;
       return true;
     case kSysSchedYield:
-      if (++c->yields % kYieldsPerHost == 0) Call(kSysSchedYield);
+      if (++c->yields % kYieldsPerHost == 0) {
+        if (Data()->machine) return false;
+        Call(kSysSchedYield);
+      }
       uc->rax = 0;
       return true;
     case kFutex:
@@ -163,7 +166,9 @@ bool Local(Channel* c, uint32_t nr, UContext* uc, uint32_t* woken) {
   }
 }
 
-// 0: leave lightly; else the address of the frame to leave by.
+// How to leave: lightly, by a system call in place of the site's, or by the frame at that address.
+constexpr uint64_t kLeave = 0, kCallOut = 1;
+
 uint64_t StopLight(Channel* c, uint32_t stopped) {
   // The fs base as the guest left it; gs is the stub's.
   uint64_t fs = ReadFs();
@@ -171,7 +176,7 @@ uint64_t StopLight(Channel* c, uint32_t stopped) {
   if (c->frame != kLightFrame) c->frame = kLightFrame;
   c->light.interrupted = 0;
   uint32_t command = Stop(c, &c->light.uc, stopped, true);
-  return command & kFull ? U(c) + c->frame : 0;
+  return command & kFull ? U(c) + c->frame : kLeave;
 }
 
 }  // namespace
@@ -179,7 +184,11 @@ uint64_t StopLight(Channel* c, uint32_t stopped) {
 extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
   UContext& uc = c->light.uc;
   uint32_t woken = 0;
-  if (c->local.enabled && Local(c, nr, &uc, &woken)) return 0;
+  if (c->local.enabled && Local(c, nr, &uc, &woken)) return kLeave;
+  if (Data()->machine) {
+    uc.rax = nr;
+    return kCallOut;
+  }
   if (StartsThread(nr)) StubSaveFp(c->own_fp, c->fp_mask);
   c->nr = nr;
   c->arg[0] = uc.rdi;
@@ -189,7 +198,7 @@ extern "C" uint64_t StubSyscall(Channel* c, uint32_t nr) {
   c->arg[4] = uc.r8;
   c->arg[5] = uc.r9;
   uint64_t leave = StopLight(c, kStoppedSyscall);
-  if (woken != 0 && leave == 0 && static_cast<int64_t>(uc.rax) >= 0) uc.rax += woken;
+  if (woken != 0 && leave == kLeave && static_cast<int64_t>(uc.rax) >= 0) uc.rax += woken;
   return leave;
 }
 
@@ -221,6 +230,22 @@ __asm__(R"(
   .set RIP, LIGHT + 168
   .set EFLAGS, LIGHT + 176
 
+  # The guest's registers that code in C doesn't leave alone, from the slot at rcx; rcx stays.
+  .macro REGISTERS
+  mov R8(%rcx), %r8
+  mov R9(%rcx), %r9
+  mov R10(%rcx), %r10
+  mov RDI(%rcx), %rdi
+  mov RSI(%rcx), %rsi
+  mov RDX(%rcx), %rdx
+  mov EFLAGS(%rcx), %r11
+  mov FLAGS(%rcx), %eax
+  add $0x7f, %al
+  sahf
+  mov RAX(%rcx), %rax
+  mov RSP(%rcx), %rsp
+  .endm
+
   .pushsection .text.head, "ax"
   .globl stub_head
 stub_head:
@@ -241,6 +266,13 @@ clone_syscall:
   and $-0x8000, %rdi
   call StubThread
   hlt
+
+  .org 64
+  .long StubSlow - stub_head
+  .long StubTouch - stub_head
+  .long StubTouchEnd - stub_head
+  .long StubTouchFailed - stub_head
+  .long StubCalledOut - stub_head
 
   # eax: the number; rcx: the address behind the site; r11 is free, as after a real system call.
   .org 128
@@ -293,18 +325,7 @@ StubLeave:
   rdgsbase %rcx
   cmpl $0, INTERRUPTED(%rcx)
   jne 3f
-  mov R8(%rcx), %r8
-  mov R9(%rcx), %r9
-  mov R10(%rcx), %r10
-  mov RDI(%rcx), %rdi
-  mov RSI(%rcx), %rsi
-  mov RDX(%rcx), %rdx
-  mov EFLAGS(%rcx), %r11
-  mov FLAGS(%rcx), %eax
-  add $0x7f, %al
-  sahf
-  mov RAX(%rcx), %rax
-  mov RSP(%rcx), %rsp
+  REGISTERS
   mov RIP(%rcx), %rcx
   jmp *%rcx
   .globl StubLeaveEnd
@@ -315,10 +336,19 @@ StubLeaveEnd:
   call StubInterrupted
   jmp 2b
 StubFull:
+  cmp $1, %rax
+  je StubCallOut
   mov %rax, %rsp
   mov $15, %eax
   syscall
   hlt
+  # The sentry puts the site in the place of rip.
+StubCallOut:
+  rdgsbase %rcx
+  REGISTERS
+  syscall
+StubCalledOut:
+  ud2
 1:
   mov RSP(%rax), %rsp
   .globl StubSlow
@@ -413,6 +443,7 @@ StubClone:
   .popsection
 )");
 static_assert(kSlotSize == 0x8000 && kSlots == 0x7fffc1000000 && kSlotsRange == 0x20000000);
-static_assert(kEntryOffset == 128 && kCloneOffset == 32 && kSyscallOffset == 16);
+static_assert(kEntryOffset == 128 && kPlacesOffset == 64 && kCloneOffset == 32 &&
+              kSyscallOffset == 16);
 
 }  // namespace platform::stub

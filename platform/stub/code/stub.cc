@@ -5,6 +5,7 @@
 // guest processes allows (platform/stub/guest_filter.cc), and that must be harmless.
 
 #include "platform/stub/code/common.h"
+#include "platform/stub/inside.h"
 
 namespace platform::stub {
 namespace {
@@ -35,7 +36,7 @@ struct SigInfo {
 
 inline uint32_t Load(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
-constexpr uint64_t kZygoteStack = kZygoteData + kZygoteDataSize;
+constexpr uint64_t kZygoteStack = kData + kDataSize;
 
 // A guest without a gs base of its own has its slot's address there, by which the entry of patched
 // call sites knows the slot.
@@ -206,44 +207,18 @@ extern "C" __attribute__((visibility("hidden"))) const uint8_t StubLeave[], Stub
     StubSlow[], StubSleep[], StubSleepEnd[], StubSleepNot[], StubTouch[], StubTouchEnd[],
     StubTouchFailed[];
 
-constexpr uint64_t kArithmeticFlags = 0x8d5;  // OF SF ZF AF PF CF
-
-const ThunkInfo* InfoOf(uint64_t thunk) {
-  return reinterpret_cast<const ThunkInfo*>(thunk + kThunkInfo);
-}
-
-// Whether an illegal instruction was one inside the jump at a patched site: somebody jumped to, or
-// returned from an interruption at, an instruction that the jump replaced. It goes on with that
-// instruction's copy.
-bool EnterPatchedSite(UContext* uc) {
-  uint64_t rip = uc->rip, page = rip & ~uint64_t{4095};
-  for (uint64_t at = rip - 1; at + 6 >= rip && at >= page && at != 0; at--) {
-    auto* b = reinterpret_cast<const uint8_t*>(at);
-    // jmp *0x6xxxx; sites don't cross pages.
-    if (at + 7 > page + 4096 || b[0] != 0xff || b[1] != 0x24 || b[2] != 0x25 || b[5] != 0x06 ||
-        b[6] != 0)
-      continue;
-    uint64_t entry = kTable + (b[3] | uint64_t{b[4]} << 8);
-    if (entry > kTable + kTableSize - 8) continue;
-    uint64_t thunk;
-    __builtin_memcpy(&thunk, reinterpret_cast<const void*>(entry), 8);
-    if (thunk < kThunks || thunk >= kThunks + kMaxThunks * kThunkSize || thunk % kThunkSize != 0)
-      continue;
-    uint64_t n = rip - (at - InfoOf(thunk)->jump);
-    if (n >= 16 || !(InfoOf(thunk)->boundaries >> n & 1)) continue;
-    uc->rip = thunk + n;
-    return true;
-  }
-  return false;
-}
+// Nothing of what patched sites lead to can be gone.
+constexpr auto kRead = [](uint64_t from, void* to, uint64_t n) {
+  __builtin_memcpy(to, reinterpret_cast<const void*>(from), n);
+  return true;
+};
 
 // A signal inside the stub or a thunk. True when there is nothing for the sentry in it.
 bool Inside(Channel* c, int sig, UContext* uc) {
   uint64_t rip = uc->rip;
-  bool thunk = rip >= kThunks && rip < kThunks + kMaxThunks * kThunkSize;
   // The stub itself reads the clock; the guest does it with another stack.
   bool clock = rip >= kVdso && rip < kVdso + kVdsoSize && SlotOf(P(uc->rsp)) == c;
-  if (!thunk && !clock && (rip < kText || rip >= kText + kTextSize)) return false;
+  if (!clock && !InStub(rip)) return false;
   if (sig == kInterruptSignal) {
     c->light.interrupted = 1;
     if (rip >= U(StubLeave) && rip < U(StubLeaveEnd)) uc->rip = U(StubLeave);
@@ -256,10 +231,7 @@ bool Inside(Channel* c, int sig, UContext* uc) {
   }
   // A step within what is one instruction to the guest.
   if (sig == kSigtrap && uc->trapno == 1) return true;
-  if (thunk && rip % kThunkSize < kThunkInfo) {
-    const ThunkInfo* info = InfoOf(rip - rip % kThunkSize);
-    uc->rip = Process()->base[info->image % kMaxImages] + info->site + rip % kThunkSize;
-  }
+  uc->rip = SiteOf(rip, *Process(), kRead);
   return false;
 }
 
@@ -306,14 +278,12 @@ extern "C" void StubHandler(int sig, const SigInfo* info, UContext* uc) {
     return;
   bool slow = sig == kSigill && uc->rip == U(StubSlow);
   if (slow) {
-    // The entry could not go on: as it found things.
-    uint64_t flags = uc->r11 >> 32;
-    uc->eflags = (uc->eflags & ~kArithmeticFlags) | (flags >> 8 & 0xd5) | (flags & 1) << 11;
-    uc->rax = static_cast<uint32_t>(uc->r11);
-    uc->rip = uc->rcx;
-    uc->r11 = uc->eflags;
-  } else if (sig == kSigill && EnterPatchedSite(uc)) {
-    return;
+    AsAtSite(uc);
+  } else if (sig == kSigill) {
+    if (uint64_t copy = CopyOf(uc->rip, kRead)) {
+      uc->rip = copy;
+      return;
+    }
   }
   const bool call = sig == kSigsys && info->sys.arch == kAuditArchX8664;
   if (call && info->sys.syscall == kSysRtSigreturn && SigReturn(c, uc)) return;
@@ -506,7 +476,7 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   map_code(kTable, kTableSize, kProtRead, 0);
   map_code(kThunks, kMaxThunks * kThunkSize, kProtRead | kProtExec, kCodeFileThunks);
   map(kText, kTextSize);
-  map(kZygoteData, kZygoteDataSize);
+  map(kData, kDataSize);
   map(kZygoteSecret, kZygoteSecretSize);
   if (Call(kSysMadvise, kZygoteSecret, kZygoteSecretSize, 10) != 0) Die();  // MADV_DONTFORK
   auto copy = [](uint64_t to, uint64_t from, uint64_t len) {
@@ -514,7 +484,7 @@ extern "C" [[noreturn]] void StubBoot(BootArgs* a) {
   };
   copy(kText, a->text, a->text_size);
   Call(kSysMprotect, kText, kTextSize, kProtRead | kProtExec);
-  auto* d = reinterpret_cast<ZygoteData*>(kZygoteData);
+  auto* d = reinterpret_cast<StubData*>(kData);
   d->fsgsbase = a->fsgsbase;
   d->clock = vdso_ok ? a->clock : 0;
   copy(kZygoteSecret, U(&a->secret), sizeof a->secret);
