@@ -18,6 +18,9 @@ constexpr int Shift(int level) { return 12 + 9 * (level - 1); }
 
 void Store(uint64_t* entry, uint64_t value) { __atomic_store_n(entry, value, __ATOMIC_RELEASE); }
 uint64_t Load(const uint64_t* entry) { return __atomic_load_n(entry, __ATOMIC_RELAXED); }
+bool IsLarge(uint64_t value) {
+  return (value & (kPtePresent | kPteLarge)) == (kPtePresent | kPteLarge);
+}
 
 }  // namespace
 
@@ -73,12 +76,13 @@ void PageTable::ShareUpperHalf(const PageTable& other) {
   memcpy(memory_.At(root_) + kEntries / 2, memory_.At(other.root_) + kEntries / 2, kPage / 2);
 }
 
-uint64_t* PageTable::Entry(uint64_t va, bool make) {
+uint64_t* PageTable::Entry(uint64_t va, bool make, int last) {
   uint64_t table = root_;
   for (int level = kLevels;; level--) {
     uint64_t* entry = memory_.At(table) + (va >> Shift(level) & (kEntries - 1));
-    if (level == 1) return entry;
+    if (level == last) return entry;
     uint64_t value = Load(entry);
+    if (IsLarge(value)) return make ? nullptr : entry;
     if ((value & kPtePresent) == 0) {
       if (!make) return nullptr;
       uint64_t fresh = memory_.AllocateTable();
@@ -97,6 +101,13 @@ bool PageTable::Set(uint64_t va, uint64_t gpa, uint64_t bits) {
   return true;
 }
 
+bool PageTable::SetLarge(uint64_t va, uint64_t gpa, uint64_t bits) {
+  uint64_t* entry = Entry(va, true, 2);
+  if (entry == nullptr || Load(entry) != 0) return false;
+  Store(entry, gpa | bits | kPtePresent | kPteLarge);
+  return true;
+}
+
 uint64_t PageTable::Get(uint64_t va) const {
   uint64_t* entry = const_cast<PageTable*>(this)->Entry(va, false);
   return entry == nullptr ? 0 : Load(entry);
@@ -110,6 +121,12 @@ void PageTable::ForEach(uint64_t start, uint64_t end, F f) {
     for (; level > 1; level--) {
       uint64_t value = Load(memory_.At(table) + (va >> Shift(level) & (kEntries - 1)));
       if ((value & kPtePresent) == 0) break;
+      if (IsLarge(value)) {
+        const uint64_t first = va & ~(kLargePage - 1);
+        f(memory_.At(table) + (va >> Shift(level) & (kEntries - 1)),
+          start <= first && first + kLargePage <= end);
+        break;
+      }
       table = value & kPteAddress;
     }
     const uint64_t next = ((va >> Shift(level)) + 1) << Shift(level);
@@ -120,14 +137,14 @@ void PageTable::ForEach(uint64_t start, uint64_t end, F f) {
     const uint64_t table_end = std::min(end, ((va >> Shift(2)) + 1) << Shift(2));
     for (; va < table_end; va += kPage) {
       uint64_t* entry = memory_.At(table) + (va >> Shift(1) & (kEntries - 1));
-      if ((Load(entry) & kPtePresent) != 0) f(entry);
+      if ((Load(entry) & kPtePresent) != 0) f(entry, true);
     }
   }
 }
 
 bool PageTable::Clear(uint64_t start, uint64_t end) {
   bool any = false;
-  ForEach(start, end, [&](uint64_t* entry) {
+  ForEach(start, end, [&](uint64_t* entry, bool) {
     Store(entry, 0);
     any = true;
   });
@@ -136,10 +153,11 @@ bool PageTable::Clear(uint64_t start, uint64_t end) {
 
 bool PageTable::Protect(uint64_t start, uint64_t end, uint64_t bits) {
   bool any = false;
-  ForEach(start, end, [&](uint64_t* entry) {
-    uint64_t value = (Load(entry) & kPteAddress) | bits | kPtePresent;
+  ForEach(start, end, [&](uint64_t* entry, bool whole) {
+    uint64_t value = (Load(entry) & (kPteAddress | kPteLarge)) | bits | kPtePresent;
     // Accessed and dirty bits mean nothing to anybody.
     if (((Load(entry) ^ value) & (kPteWrite | kPteUser | kPteNoExec)) == 0) return;
+    if (!whole) value = 0;
     Store(entry, value);
     any = true;
   });
@@ -147,7 +165,7 @@ bool PageTable::Protect(uint64_t start, uint64_t end, uint64_t bits) {
 }
 
 void PageTable::FreeTree(uint64_t entry, int level) {
-  if ((entry & kPtePresent) == 0) return;
+  if ((entry & kPtePresent) == 0 || IsLarge(entry)) return;
   const uint64_t table = entry & kPteAddress;
   if (level > 1) {
     for (uint64_t i = 0; i < kEntries; i++) FreeTree(memory_.At(table)[i], level - 1);

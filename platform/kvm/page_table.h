@@ -41,6 +41,8 @@ class KernelMemory {
 
 // Bits of an entry.
 constexpr uint64_t kPtePresent = 1, kPteWrite = 2, kPteUser = 4, kPteNoExec = uint64_t{1} << 63;
+constexpr uint64_t kPteLarge = 128;  // no table: kLargePage
+constexpr uint64_t kLargePage = 2 << 20;
 constexpr uint64_t kPteAddress = 0x000ffffffffff000;
 
 // Not thread-safe; vCPUs may walk it at any time.
@@ -61,19 +63,23 @@ class PageTable {
 
   // Maps a page. False: no memory for tables.
   bool Set(uint64_t va, uint64_t gpa, uint64_t bits);
+  // Maps a large page, to where nothing is. False: there is, or was, something, or no memory for
+  // tables.
+  bool SetLarge(uint64_t va, uint64_t gpa, uint64_t bits);
   // The page's entry, 0 if there is none.
   uint64_t Get(uint64_t va) const;
   // Of present pages in [start, end): forgets them, or gives them other bits. True if there was
-  // any that changed.
+  // any that changed. A large page that is in the range in part is forgotten.
   bool Clear(uint64_t start, uint64_t end);
   bool Protect(uint64_t start, uint64_t end, uint64_t bits);
   // Forgets the lower half and frees its tables. Nothing may run on it any more.
   void FreeLowerHalf();
 
  private:
-  uint64_t* Entry(uint64_t va, bool make);
+  // The entry of the last level, or of a large page; with make, at that level.
+  uint64_t* Entry(uint64_t va, bool make, int last = 1);
   void FreeTree(uint64_t entry, int level);
-  // f(entry) for the present entries in the range.
+  // f(entry, whole) for the present entries in the range; whole: all that it maps is.
   template <typename F>
   void ForEach(uint64_t start, uint64_t end, F f);
 

@@ -17,6 +17,7 @@ class PageTableTest : public testing::Test {
     for (int shift = 39; shift > 12; shift -= 9) {
       uint64_t entry = memory_.At(table)[va >> shift & 511];
       if ((entry & kPtePresent) == 0) return 0;
+      if ((entry & kPteLarge) != 0) return entry + (va & (kLargePage - kPage));
       table = entry & kPteAddress;
     }
     return memory_.At(table)[va >> 12 & 511];
@@ -46,6 +47,29 @@ TEST_F(PageTableTest, ClearAndProtectChangeWhatIsThereOnly) {
   EXPECT_TRUE(table_.Clear(0, 0x7ffffffff000));
   EXPECT_EQ(Walk(0x400000), 0u);
   EXPECT_EQ(Walk(0x40000000), 0u);
+}
+
+TEST_F(PageTableTest, ALargePageGoesAsAWhole) {
+  const uint64_t at = 0x40000000, gpa = uint64_t{7} << 30;
+  ASSERT_TRUE(table_.SetLarge(at, gpa, kPteUser | kPteWrite));
+  EXPECT_FALSE(table_.SetLarge(at, gpa, kPteUser));
+  EXPECT_EQ(Walk(at + 5 * kPage) & kPteAddress, gpa + 5 * kPage);
+  EXPECT_NE(table_.Get(at + kLargePage - kPage) & kPtePresent, 0u);
+  EXPECT_EQ(table_.Get(at + kLargePage), 0u);
+  // With all of it, it gets other bits.
+  EXPECT_TRUE(table_.Protect(at - kPage, at + kLargePage, kPteUser));
+  EXPECT_EQ(Walk(at) & (kPteLarge | kPteWrite), kPteLarge);
+  EXPECT_TRUE(table_.Protect(at + kPage, at + 2 * kPage, kPteUser | kPteWrite));
+  EXPECT_EQ(Walk(at), 0u);
+  ASSERT_TRUE(table_.SetLarge(at, gpa, kPteUser));
+  EXPECT_TRUE(table_.Clear(at + kLargePage - kPage, at + kLargePage + kPage));
+  EXPECT_EQ(Walk(at), 0u);
+  // Where there is a table, small pages stay.
+  ASSERT_TRUE(table_.Set(at, 0x1000, kPteUser));
+  EXPECT_FALSE(table_.SetLarge(at, gpa, kPteUser));
+  ASSERT_TRUE(table_.SetLarge(at + kLargePage, gpa, kPteUser));
+  table_.FreeLowerHalf();
+  EXPECT_EQ(Walk(at), 0u);
 }
 
 TEST_F(PageTableTest, ASupervisorsPageIsNoUsers) {

@@ -248,6 +248,15 @@ Space::Fault Space::FillLocked(uint64_t addr, uint64_t error) {
   if ((tables_->Get(page) & kPtePresent) != 0) return Fault::kPresent;
   uint64_t from = page, to = page + kPage;
   if (!distrust_) {
+    const uint64_t large = addr & ~(kLargePage - 1);
+    if (it->first <= large && large + kLargePage <= r.end &&
+        (r.offset + (large - it->first)) % kLargePage == 0) {
+      uint8_t* view;
+      const uint64_t gpa = machine_.files().Find(*r.file, r.offset + (large - it->first), &view);
+      if (gpa == FileMemory::kNone) return Fault::kNoMemory;
+      if (!Try(view + (page - large), false)) return Fault::kBus;
+      if (tables_->SetLarge(large, gpa, bits)) return Fault::kFilled;
+    }
     from = std::max(addr & ~(kAround - 1), it->first);
     to = std::min((addr & ~(kAround - 1)) + kAround, r.end);
   }
