@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sentry/kernel/bpf.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task_run.h"
 #include "syscalls/abi/capability.h"
@@ -12,214 +13,39 @@ namespace sentry {
 namespace {
 
 using abi::SockFilter;
-constexpr size_t kWords = abi::kBPF_MEMWORDS;
 
-constexpr uint16_t Op(int32_t a, int32_t b, int32_t c = 0) {
-  return static_cast<uint16_t>(a | b | c);
-}
-
-// What seccomp_check_filter() lets through.
-bool KnownOp(uint16_t code) {
-  using namespace abi;  // NOLINT
-  switch (code) {
-    case Op(kBPF_LD, kBPF_W, kBPF_ABS):
-    case Op(kBPF_LD, kBPF_W, kBPF_LEN):
-    case Op(kBPF_LDX, kBPF_W, kBPF_LEN):
-    case Op(kBPF_RET, kBPF_K):
-    case Op(kBPF_RET, kBPF_A):
-    case Op(kBPF_LD, kBPF_IMM):
-    case Op(kBPF_LDX, kBPF_IMM):
-    case Op(kBPF_MISC, kBPF_TAX):
-    case Op(kBPF_MISC, kBPF_TXA):
-    case Op(kBPF_LD, kBPF_MEM):
-    case Op(kBPF_LDX, kBPF_MEM):
-    case Op(kBPF_ST, 0):
-    case Op(kBPF_STX, 0):
-    case Op(kBPF_JMP, kBPF_JA):
-    case Op(kBPF_ALU, kBPF_NEG):
-      return true;
+// What seccomp_check_filter() lets through, of what bpf_check_classic() knows: no bytes and halves
+// of words, nothing at computed places.
+bool FitsSeccomp(const SockFilter& f) {
+  const int32_t mode = f.code & 0xe0;
+  switch (f.code & 7) {
+    case abi::kBPF_LD:
+    case abi::kBPF_LDX:
+      if (mode == abi::kBPF_IND || mode == abi::kBPF_MSH) return false;
+      if (mode != abi::kBPF_ABS) return true;
+      return (f.code & 0x18) == abi::kBPF_W && f.k < sizeof(abi::SeccompData) && f.k % 4 == 0;
+    case abi::kBPF_ALU:
+      return (f.code & 0xf0) != abi::kBPF_MOD;
     default:
-      break;
+      return true;
   }
-  if ((code & 7) == kBPF_ALU && (code & ~0xff) == 0) {
-    switch (code & 0xf0) {
-      case kBPF_ADD:
-      case kBPF_SUB:
-      case kBPF_MUL:
-      case kBPF_DIV:
-      case kBPF_AND:
-      case kBPF_OR:
-      case kBPF_XOR:
-      case kBPF_LSH:
-      case kBPF_RSH:
-        return true;
-      default:
-        return false;
-    }
-  }
-  if ((code & 7) == kBPF_JMP && (code & ~0xff) == 0) {
-    int32_t j = code & 0xf0;
-    return j == kBPF_JEQ || j == kBPF_JGE || j == kBPF_JGT || j == kBPF_JSET;
-  }
-  return false;
 }
 
 }  // namespace
 
 bool SeccompProgramOk(std::span<const SockFilter> p) {
-  size_t n = p.size();
-  if (n == 0 || n > static_cast<size_t>(abi::kBPF_MAXINSNS)) return false;
-  // Which scratch words are surely written when an instruction is reached
-  // (check_load_and_stores()).
-  std::vector<uint16_t> valid(n, 0xffff);
-  uint16_t now = 0;
-  for (size_t pc = 0; pc < n; pc++) {
-    const SockFilter& f = p[pc];
-    if (!KnownOp(f.code)) return false;
-    now &= valid[pc];
-    switch (f.code & 7) {
-      case abi::kBPF_LD:
-      case abi::kBPF_LDX:
-        if ((f.code & 0xe0) == abi::kBPF_MEM) {
-          if (f.k >= kWords || (now & (1u << f.k)) == 0) return false;
-        } else if ((f.code & 0xe0) == abi::kBPF_ABS) {
-          if (f.k >= sizeof(abi::SeccompData) || f.k % 4 != 0) return false;
-        }
-        break;
-      case abi::kBPF_ST:
-      case abi::kBPF_STX:
-        if (f.k >= kWords) return false;
-        now |= static_cast<uint16_t>(1u << f.k);
-        break;
-      case abi::kBPF_ALU:
-        if ((f.code & abi::kBPF_X) != 0) break;
-        if ((f.code & 0xf0) == abi::kBPF_DIV && f.k == 0) return false;
-        if (((f.code & 0xf0) == abi::kBPF_LSH || (f.code & 0xf0) == abi::kBPF_RSH) && f.k >= 32) {
-          return false;
-        }
-        break;
-      case abi::kBPF_JMP:
-        if ((f.code & 0xf0) == abi::kBPF_JA) {
-          if (f.k >= n - pc - 1) return false;
-          valid[pc + 1 + f.k] &= now;
-        } else {
-          if (pc + f.jt + 1 >= n || pc + f.jf + 1 >= n) return false;
-          valid[pc + 1 + f.jt] &= now;
-          valid[pc + 1 + f.jf] &= now;
-        }
-        now = 0xffff;
-        break;
-      default:
-        break;
-    }
-  }
-  return (p[n - 1].code & 7) == abi::kBPF_RET;
+  return BpfProgramOk(p) && std::all_of(p.begin(), p.end(), FitsSeccomp);
 }
 
 uint32_t RunSeccompProgram(std::span<const SockFilter> p, const abi::SeccompData& data,
                            bool* depends) {
-  uint32_t a = 0, x = 0;
-  uint32_t mem[kWords] = {};
-  const auto* words = reinterpret_cast<const uint8_t*>(&data);
-  for (size_t pc = 0;; pc++) {
-    const SockFilter& f = p[pc];
-    uint32_t operand = (f.code & abi::kBPF_X) != 0 ? x : f.k;
-    switch (f.code & 7) {
-      case abi::kBPF_LD:
-      case abi::kBPF_LDX: {
-        uint32_t v = 0;
-        switch (f.code & 0xe0) {
-          case abi::kBPF_ABS:
-            memcpy(&v, words + f.k, sizeof v);
-            if (depends != nullptr && f.k >= 8) *depends = true;
-            break;
-          case abi::kBPF_LEN:
-            v = sizeof(abi::SeccompData);
-            break;
-          case abi::kBPF_MEM:
-            v = mem[f.k];
-            break;
-          default:
-            v = f.k;
-            break;
-        }
-        ((f.code & 7) == abi::kBPF_LD ? a : x) = v;
-        break;
-      }
-      case abi::kBPF_ST:
-        mem[f.k] = a;
-        break;
-      case abi::kBPF_STX:
-        mem[f.k] = x;
-        break;
-      case abi::kBPF_ALU:
-        switch (f.code & 0xf0) {
-          case abi::kBPF_ADD:
-            a += operand;
-            break;
-          case abi::kBPF_SUB:
-            a -= operand;
-            break;
-          case abi::kBPF_MUL:
-            a *= operand;
-            break;
-          case abi::kBPF_DIV:
-            if (operand == 0) return 0;  // bpf_convert_filter(): the program ends with 0
-            a /= operand;
-            break;
-          case abi::kBPF_AND:
-            a &= operand;
-            break;
-          case abi::kBPF_OR:
-            a |= operand;
-            break;
-          case abi::kBPF_XOR:
-            a ^= operand;
-            break;
-          case abi::kBPF_LSH:
-            a <<= operand & 31;
-            break;
-          case abi::kBPF_RSH:
-            a >>= operand & 31;
-            break;
-          default:  // BPF_NEG
-            a = 0 - a;
-            break;
-        }
-        break;
-      case abi::kBPF_JMP: {
-        bool taken = false;
-        switch (f.code & 0xf0) {
-          case abi::kBPF_JA:
-            pc += f.k;
-            continue;
-          case abi::kBPF_JEQ:
-            taken = a == operand;
-            break;
-          case abi::kBPF_JGT:
-            taken = a > operand;
-            break;
-          case abi::kBPF_JGE:
-            taken = a >= operand;
-            break;
-          default:  // BPF_JSET
-            taken = (a & operand) != 0;
-            break;
-        }
-        pc += taken ? f.jt : f.jf;
-        break;
-      }
-      case abi::kBPF_RET:
-        return (f.code & 0x18) == abi::kBPF_A ? a : f.k;
-      default:  // BPF_MISC
-        if ((f.code & 0xf8) == abi::kBPF_TXA) {
-          a = x;
-        } else {
-          x = a;
-        }
-        break;
-    }
-  }
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&data);
+  return RunBpf(p, sizeof data, [&](size_t, uint32_t at) -> std::optional<uint32_t> {
+    uint32_t v;
+    memcpy(&v, bytes + at, sizeof v);
+    if (depends != nullptr && at >= offsetof(abi::SeccompData, instruction_pointer)) *depends = true;
+    return v;
+  });
 }
 
 SeccompFilter::SeccompFilter(std::vector<SockFilter> program, base::Ref<SeccompFilter> prev)

@@ -4,6 +4,7 @@
 
 #include "sentry/time/clock.h"
 #include "syscalls/abi/capability.h"
+#include "syscalls/abi/seccomp.h"
 #include "syscalls/abi/time.h"
 
 namespace sentry {
@@ -108,6 +109,33 @@ base::Result<uint64_t> Socket::Ioctl(Task& task, uint32_t cmd, UserAddr arg) {
 
 std::string Socket::description() { return "socket:[" + std::to_string(inode()->ino()) + "]"; }
 
+base::Result<void> Socket::SetFilter(base::Ref<SocketFilter> filter) {
+  if (filter_locked_.load()) return abi::Errno::kEPERM;
+  {
+    base::MutexLock lock(filter_mu_);
+    if (!filter && !filter_) return abi::Errno::kENOENT;
+    std::swap(filter_, filter);
+    has_filter_.store(static_cast<bool>(filter_));
+  }
+  OnFilter(this->filter());
+  return {};
+}
+
+// sk_attach_filter().
+base::Result<void> Socket::AttachFilter(Task& task, std::span<const uint8_t> value) {
+  abi::SockFprog program;
+  if (value.size() != sizeof program) return abi::Errno::kEINVAL;
+  if (!filterable()) return abi::Errno::kEOPNOTSUPP;
+  memcpy(&program, value.data(), sizeof program);
+  if (filter_locked_.load()) return abi::Errno::kEPERM;
+  if (program.filter == 0 || program.len == 0 || program.len > abi::kBPF_MAXINSNS) {
+    return abi::Errno::kEINVAL;
+  }
+  std::vector<abi::SockFilter> code(program.len);
+  TRY(task.mm().CopyIn(code.data(), UserAddr{program.filter}, code.size() * sizeof code[0]));
+  return SetFilter(TRY(SocketFilter::Create(std::move(code))));
+}
+
 base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
                                        std::span<const uint8_t> value) {
   if (level != abi::kSOL_SOCKET) return SetFamilyOption(task, level, name, value);
@@ -126,6 +154,20 @@ base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
     return {};
   }
   switch (name) {
+    case abi::kSO_ATTACH_FILTER:
+      return AttachFilter(task, value);
+    case abi::kSO_DETACH_FILTER:
+      return SetFilter(nullptr);
+    case abi::kSO_ATTACH_BPF:
+      // sk_attach_bpf(). No descriptor is a program's: bpf(2) isn't there.
+      if (value.size() != sizeof v) return abi::Errno::kEINVAL;
+      if (filter_locked_.load()) return abi::Errno::kEPERM;
+      TRY(task.fds().Get(v));
+      return abi::Errno::kEINVAL;
+    case abi::kSO_LOCK_FILTER:
+      if (filter_locked_.load() && v == 0) return abi::Errno::kEPERM;
+      filter_locked_.store(v != 0);
+      return {};
     case abi::kSO_DEBUG:
       if (v != 0 && !admin) return abi::Errno::kEACCES;
       return {};
@@ -202,6 +244,8 @@ base::Result<uint32_t> Socket::GetOption(Task& task, int32_t level, int32_t name
     return Give(out, int32_t{(flags_on_.load() & bit) != 0});
   }
   switch (name) {
+    case abi::kSO_LOCK_FILTER:
+      return Give(out, int32_t{filter_locked_.load()});
     case abi::kSO_DEBUG:
       return Give(out, int32_t{0});
     case abi::kSO_PASSCRED:

@@ -8,6 +8,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/filter.h"
 #include "sentry/vfs/file.h"
 #include "syscalls/abi/socket.h"
 
@@ -134,6 +135,16 @@ class Socket : public File {
   virtual bool listening() { return false; }
   virtual void OnBufferSize(bool send, uint32_t bytes) {}
   virtual void OnPassCreds(bool on) {}
+  // False: there is nothing that a filter (SO_ATTACH_FILTER) could look at, message by message.
+  virtual bool filterable() const { return true; }
+  // The filter changed; null: there is none.
+  virtual void OnFilter(base::Ref<SocketFilter> filter) {}
+  // Null: everything is let through.
+  base::Ref<SocketFilter> filter() const {
+    if (!has_filter_.load(std::memory_order_relaxed)) return nullptr;
+    base::MutexLock lock(filter_mu_);
+    return filter_;
+  }
   // A flag or SO_RCVLOWAT changed.
   virtual void OnFlag(int32_t name) {}
   // An option was set, as value says.
@@ -147,6 +158,9 @@ class Socket : public File {
  private:
   base::Result<void> StoreOption(Task& task, int32_t level, int32_t name,
                                  std::span<const uint8_t> value);
+  base::Result<void> AttachFilter(Task& task, std::span<const uint8_t> value);
+  // ENOENT: null, and there was none. EPERM: SO_LOCK_FILTER.
+  base::Result<void> SetFilter(base::Ref<SocketFilter> filter);
 
   const int32_t family_, type_, protocol_;
   std::atomic<bool> pass_creds_{false};
@@ -154,6 +168,9 @@ class Socket : public File {
   // SO_REUSEADDR and other flags that are only remembered, bit by option number.
   std::atomic<uint64_t> flags_on_{0};
   std::atomic<int32_t> priority_{0};
+  std::atomic<bool> has_filter_{false}, filter_locked_{false};
+  mutable base::Mutex<base::LockClass::kLeaf> filter_mu_;
+  base::Ref<SocketFilter> filter_ GUARDED_BY(filter_mu_);
 };
 
 struct SocketFamily {

@@ -147,11 +147,17 @@ base::Result<uint64_t> UnixSocket::SendPacket(Task* task, IoBuffer& src, SendArg
           to->packets_.size() > kMaxQueuedDatagrams) {
         return refuse(abi::Errno::kEAGAIN);
       }
+      if (to->filter_) {
+        // What the receiver doesn't want is none of the sender's business.
+        const std::optional<size_t> keep = to->filter_->Run({.data = {p.data.get(), len}});
+        if (!keep) return len;
+        p.len = static_cast<uint32_t>(*keep);
+      }
       PrepareCreds(task, args, pass_creds() || to->pass_creds_.load(std::memory_order_relaxed),
                    &p.ancillary);
       p.sender = end_;
-      end_->in_flight_.fetch_add(len, std::memory_order_relaxed);
-      to->packet_bytes_ += len;
+      end_->in_flight_.fetch_add(p.len, std::memory_order_relaxed);
+      to->packet_bytes_ += p.len;
       to->packets_.push_back(std::move(p));
       to->queue_.Wake(kReadable);
     }

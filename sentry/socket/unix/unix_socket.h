@@ -93,6 +93,7 @@ class UnixEnd : public base::RefCounted {
   std::deque<Packet> packets_ GUARDED_BY(mu_);
   uint64_t packet_bytes_ GUARDED_BY(mu_) = 0;
   int32_t peek_offset_ GUARDED_BY(mu_) = -1;  // SO_PEEK_OFF; below 0: off
+  base::Ref<SocketFilter> filter_ GUARDED_BY(mu_);
 
   // Listening.
   uint32_t backlog_ GUARDED_BY(mu_) = 0;
@@ -164,6 +165,10 @@ class UnixSocket : public Socket {
   bool listening() override;
   void OnBufferSize(bool send, uint32_t bytes) override;
   void OnPassCreds(bool on) override { end_->pass_creds_.store(on, std::memory_order_relaxed); }
+  void OnFilter(base::Ref<SocketFilter> filter) override {
+    base::MutexLock lock(end_->mu_);
+    std::swap(end_->filter_, filter);
+  }
 
  private:
   friend class UnixEnd;
