@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-int64_t Now() { return host::ClockNow(CLOCK_MONOTONIC); }
+int64_t MonotonicNow() { return host::ClockNow(CLOCK_MONOTONIC); }
 
 const char* ProtocolName(uint8_t protocol) {
   return protocol == kTcp ? "tcp" : protocol == kUdp ? "udp" : "icmp";
@@ -30,8 +30,11 @@ bool Guard::Bucket::Take(uint32_t rate, int64_t now) {
   return true;
 }
 
-Guard::Guard(std::optional<Policy> policy, std::vector<Address> resolvers, base::UniqueFd log)
-    : resolvers_(std::move(resolvers)), log_(std::move(log)) {
+Guard::Guard(std::optional<Policy> policy, std::vector<Address> resolvers, base::UniqueFd log,
+             Clock clock)
+    : clock_(clock != nullptr ? clock : &MonotonicNow),
+      resolvers_(std::move(resolvers)),
+      log_(std::move(log)) {
   if (policy) SetPolicy(*std::move(policy));
 }
 
@@ -66,6 +69,14 @@ bool Guard::StillMay(uint8_t protocol, const Endpoint& remote,
 
 bool Guard::MaySendDatagram() {
   return !policy_ || datagrams_.Take(limits_.datagrams_per_second, Now());
+}
+
+bool Guard::MaySendTo(uint8_t protocol, const Endpoint& remote) {
+  if (!policy_) return true;
+  const std::vector<std::string> names = pins_.NamesOf(Canonical(remote.address), Now());
+  Decision d = Judge(*policy_, protocol, remote, names);
+  if (d.allowed && !MaySendDatagram()) d = {false, -1, "datagram rate"};
+  return Log(d, {protocol, &remote, names.empty() ? std::string_view() : names.front()});
 }
 
 bool Guard::Resolves(uint8_t protocol, const Endpoint& remote) const {

@@ -16,9 +16,12 @@ namespace netgofer {
 
 class Guard {
  public:
+  // Nanoseconds of a clock that never goes back, and never starts at 0.
+  using Clock = int64_t (*)();
   // resolvers: the sandbox's own, for policies that name none. log: where decisions go, one JSON
-  // object a line; may be invalid.
-  Guard(std::optional<Policy> policy, std::vector<Address> resolvers, base::UniqueFd log);
+  // object a line; may be invalid. clock: null for CLOCK_MONOTONIC.
+  Guard(std::optional<Policy> policy, std::vector<Address> resolvers, base::UniqueFd log,
+        Clock clock = nullptr);
 
   bool enforced() const { return policy_.has_value(); }
   const Limits& limits() const { return limits_; }
@@ -31,6 +34,8 @@ class Guard {
   // Of what exists, under a new policy.
   bool StillMay(uint8_t protocol, const Endpoint& remote, const std::vector<std::string>& names);
   bool MaySendDatagram();
+  // A datagram of a socket that sends anywhere.
+  bool MaySendTo(uint8_t protocol, const Endpoint& remote);
 
   // Whether this is a resolver's address and port, and the policy wants to see what is asked there.
   bool Resolves(uint8_t protocol, const Endpoint& remote) const;
@@ -51,7 +56,9 @@ class Guard {
     std::string_view name;
   };
   bool Log(const Decision& d, const Event& e);
+  int64_t Now() const { return clock_(); }
 
+  const Clock clock_;
   std::optional<Policy> policy_;
   Limits limits_;
   const std::vector<Address> resolvers_;
