@@ -52,7 +52,7 @@ class Client : public base::RefCounted {
   explicit Client(base::UniqueFd socket, OnLost on_lost = {}, uint64_t first_id = 1);
   ~Client() override;
 
-  // op: kConnect, kListen, kBind. done is called once, on any thread, without locks.
+  // op: kConnect, kListen, kBind, kRaw. done is called once, on any thread, without locks.
   void Ask(wire::Op op, wire::SocketRequest body, std::span<const SocketOption> options, Done done);
   // Without an answer.
   void SetOption(uint64_t id, const SocketOption& option);

@@ -11,15 +11,6 @@
 namespace netgofer {
 namespace {
 
-// Datagrams moved in one turn, so that one socket can't keep the others waiting.
-constexpr int kTurn = 32;
-
-// What all relays read into: one thread.
-std::vector<uint8_t>& Buffer() {
-  static auto* buffer = new std::vector<uint8_t>(64 << 10);
-  return *buffer;
-}
-
 struct Mark {
   wire::RelayMarks bit;
   uint8_t wire::RelayHead::*value;
@@ -30,28 +21,6 @@ constexpr Mark kMarks[] = {
     {wire::kTtl, &wire::RelayHead::ttl, IP_TTL, IPV6_HOPLIMIT},
 };
 constexpr size_t kMarkRoom = std::size(kMarks) * CMSG_SPACE(sizeof(int));
-
-// sendmsg(2) to the peer, with what head marks.
-void SendMarked(int fd, bool v4, const wire::RelayHead& head, std::span<const uint8_t> message) {
-  iovec iov{const_cast<uint8_t*>(message.data()), message.size()};
-  alignas(cmsghdr) uint8_t room[kMarkRoom];
-  msghdr m{};
-  m.msg_iov = &iov;
-  m.msg_iovlen = 1;
-  for (const Mark& mark : kMarks) {
-    if ((head.marks & mark.bit) == 0) continue;
-    const int value = head.*mark.value;
-    cmsghdr c{};
-    c.cmsg_len = CMSG_LEN(sizeof value);
-    c.cmsg_level = v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
-    c.cmsg_type = v4 ? mark.type4 : mark.type6;
-    std::memcpy(room + m.msg_controllen, &c, sizeof c);
-    std::memcpy(room + m.msg_controllen + CMSG_LEN(0), &value, sizeof value);
-    m.msg_controllen += CMSG_SPACE(sizeof value);
-  }
-  if (m.msg_controllen != 0) m.msg_control = room;
-  host::Sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
 
 // recvmsg(2), with the marks that the guest's options ask for.
 long ReceiveMarked(int fd, std::span<uint8_t> into, wire::RelayHead* head) {
@@ -77,6 +46,35 @@ long ReceiveMarked(int fd, std::span<uint8_t> into, wire::RelayHead* head) {
 
 }  // namespace
 
+std::vector<uint8_t>& RelayBuffer() {
+  static auto* buffer = new std::vector<uint8_t>(64 << 10);
+  return *buffer;
+}
+
+void SendMarked(int fd, bool v4, const wire::RelayHead& head, std::span<const uint8_t> message,
+                const sockaddr* to, socklen_t to_size) {
+  iovec iov{const_cast<uint8_t*>(message.data()), message.size()};
+  alignas(cmsghdr) uint8_t room[kMarkRoom];
+  msghdr m{};
+  m.msg_name = const_cast<sockaddr*>(to);
+  m.msg_namelen = to_size;
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  for (const Mark& mark : kMarks) {
+    if ((head.marks & mark.bit) == 0) continue;
+    const int value = head.*mark.value;
+    cmsghdr c{};
+    c.cmsg_len = CMSG_LEN(sizeof value);
+    c.cmsg_level = v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+    c.cmsg_type = v4 ? mark.type4 : mark.type6;
+    std::memcpy(room + m.msg_controllen, &c, sizeof c);
+    std::memcpy(room + m.msg_controllen + CMSG_LEN(0), &value, sizeof value);
+    m.msg_controllen += CMSG_SPACE(sizeof value);
+  }
+  if (m.msg_controllen != 0) m.msg_control = room;
+  host::Sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int Relay::Open(base::UniqueFd outer, int type) {
   int fds[2];
   if (const long r = host::Socketpair(type | SOCK_NONBLOCK, fds); r < 0) {
@@ -88,13 +86,13 @@ int Relay::Open(base::UniqueFd outer, int type) {
   return 0;
 }
 
-void Relay::Answer(const Done& done, int error) {
+void Relay::Answer(const Done& done, int error, uint32_t flags) {
   const base::UniqueFd far = std::move(far_);
   done({.error = error,
         .fd = error == 0 ? far.get() : -1,
         .local = error == 0 ? LocalOf(outer_.get()) : Endpoint{},
         .remote = target().remote,
-        .flags = wire::kRelayed});
+        .flags = flags});
 }
 
 void Relay::Stop() {
@@ -104,75 +102,21 @@ void Relay::Stop() {
   outer_.reset();
 }
 
-void DatagramRelay::Start(base::UniqueFd outer, Done done) {
-  int r = Open(std::move(outer), SOCK_DGRAM);
-  if (r == 0) r = inner_watch_.Start(loop_, inner_.get(), EPOLLIN, this);
-  if (r == 0) r = outer_watch_.Start(loop_, outer_.get(), EPOLLIN, this);
-  Answer(done, r);
-}
-
-void DatagramRelay::OnReady(int fd, uint32_t events) {
-  if (fd == outer_.get()) return PumpOutside();
-  if ((events & EPOLLOUT) != 0 && waits_) {
-    if (!SendInside(waiting_head_, waiting_)) return;
-    waits_ = false;
-    inner_watch_.SetEvents(EPOLLIN);
-    outer_watch_.SetEvents(EPOLLIN);
+long DatagramRelay::Receive(std::span<uint8_t> into, wire::RelayHead* head) {
+  const long n = ReceiveMarked(outer_.get(), into, head);
+  if (n == -ECONNREFUSED) {
+    // What ICMP said about datagrams that were sent, and was taken by this read. Errors get lost
+    // where datagrams do.
+    wire::RelayHead refusal{};
+    refusal.refused = 1;
+    SendInside(refusal, {});
   }
-  PumpInside();
-}
-
-void DatagramRelay::PumpInside() {
-  for (int i = 0; i < kTurn && inner_; i++) {
-    std::vector<uint8_t>& b = Buffer();
-    wire::RelayHead head;
-    const iovec iov[] = {{&head, sizeof head}, {b.data(), b.size()}};
-    const long n = host::RecvWithFds(inner_.get(), iov, {}, nullptr, MSG_DONTWAIT);
-    if (n == -EMSGSIZE || (n >= 0 && n < static_cast<long>(sizeof head))) continue;
-    if (n < 0) return;
-    FromInside(head, {b.data(), static_cast<size_t>(n) - sizeof head});
-  }
-}
-
-void DatagramRelay::PumpOutside() {
-  for (int i = 0; i < kTurn && outer_; i++) {
-    std::vector<uint8_t>& b = Buffer();
-    wire::RelayHead head{};
-    const long n = ReceiveMarked(outer_.get(), b, &head);
-    // What ICMP said about datagrams that were sent, and was taken by this read.
-    if (n == -ECONNREFUSED) RefuseInside();
-    if (n == -ECONNREFUSED || n == -EHOSTUNREACH || n == -ENETUNREACH || n == -EMSGSIZE) continue;
-    if (n < 0) return;
-    if (!FromOutside(head, {b.data(), static_cast<size_t>(n)})) {
-      waiting_.assign(b.begin(), b.begin() + n);
-      waiting_head_ = head;
-      waits_ = true;
-      outer_watch_.SetEvents(0);
-      inner_watch_.SetEvents(EPOLLIN | EPOLLOUT);
-      return;
-    }
-  }
-}
-
-void DatagramRelay::RefuseInside() {
-  // Errors get lost where datagrams do.
-  wire::RelayHead head{};
-  head.refused = 1;
-  SendInside(head, {});
+  const bool icmp = n == -ECONNREFUSED || n == -EHOSTUNREACH || n == -ENETUNREACH || n == -EMSGSIZE;
+  return icmp ? -EINTR : n;
 }
 
 void DatagramRelay::FromInside(const wire::RelayHead& head, std::span<const uint8_t> message) {
   if (guard_.MaySendDatagram()) SendOutside(head, message);
-}
-
-bool DatagramRelay::FromOutside(const wire::RelayHead& head, std::span<const uint8_t> message) {
-  return SendInside(head, message);
-}
-
-bool DatagramRelay::SendInside(const wire::RelayHead& head, std::span<const uint8_t> message) {
-  const iovec iov[] = {{const_cast<wire::RelayHead*>(&head), sizeof head},
-                       {const_cast<uint8_t*>(message.data()), message.size()}};
-  return host::SendWithFds(inner_.get(), iov, {}, MSG_DONTWAIT) != -EAGAIN;
 }
 
 void DatagramRelay::SendOutside(const wire::RelayHead& head, std::span<const uint8_t> message) {

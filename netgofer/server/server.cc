@@ -71,7 +71,9 @@ bool Server::ReadOption(wire::Reader& in, Option* o) {
 bool Server::ReadRequest(wire::Reader& in, Request* r) {
   r->body = in.Get<wire::SocketRequest>();
   r->protocol = ProtocolBit(r->body.protocol);
-  if (!in.ok() || r->protocol == 0 || r->body.options > wire::kMaxOptions) return false;
+  if (!in.ok() || r->body.options > wire::kMaxOptions) return false;
+  if (r->protocol == 0 && r->body.raw == 0) return false;
+  if (r->body.raw > static_cast<uint8_t>(wire::RawKind::kPayloads)) return false;
   r->options.resize(r->body.options);
   return std::all_of(r->options.begin(), r->options.end(),
                      [&](Option& o) { return ReadOption(in, &o); }) &&
@@ -86,14 +88,17 @@ bool Server::Handle(std::span<const uint8_t> message) {
   switch (op) {
     case wire::Op::kConnect:
     case wire::Op::kListen:
-    case wire::Op::kBind: {
+    case wire::Op::kBind:
+    case wire::Op::kRaw: {
       Request r;
       if (!ReadRequest(in, &r) || flows_.contains(header.id)) return false;
+      if ((op == wire::Op::kRaw) != (r.body.raw != 0)) return false;
       if (op == wire::Op::kListen && r.protocol != kTcp) return false;
       if (op == wire::Op::kBind && r.protocol == kTcp) return false;
       op == wire::Op::kConnect  ? Connect(header.id, r)
       : op == wire::Op::kListen ? Listen(header.id, r)
-                                : Bind(header.id, r);
+      : op == wire::Op::kBind   ? Bind(header.id, r)
+                                : Raw(header.id, r);
       return true;
     }
     case wire::Op::kSetOption: {
@@ -251,6 +256,29 @@ void Server::Bind(uint64_t id, const Request& r) {
         done({.fd = f.option_fd(), .local = LocalOf(f.option_fd()), .flags = flags});
       },
       options_.own_ports ? nullptr : &shown);
+}
+
+void Server::Raw(uint64_t id, const Request& r) {
+  const auto kind = static_cast<wire::RawKind>(r.body.raw);
+  const bool ip = kind == wire::RawKind::kIp, icmp = ip && r.protocol == kIcmp;
+  // Policies and the rules for a namespace that is somebody else's are about connections and
+  // echoes; what else is in a packet nobody could judge.
+  const bool refused =
+      !options_.raw_sockets || ((guard_.enforced() || !options_.own_ports) && !icmp);
+  if (refused) return Reply(id, {.error = -EPERM});
+  const int family = !ip ? AF_PACKET : r.body.ipv6 != 0 ? AF_INET6 : AF_INET;
+  const int type = kind == wire::RawKind::kPayloads ? SOCK_DGRAM : SOCK_RAW;
+  base::UniqueFd fd;
+  int e = MakeSocket(family, type, ip ? r.body.protocol : 0, &fd);
+  if (e == 0 && !ip) e = BindToLink(fd.get(), r.body.ethertype, r.body.interface);
+  if (e == 0 && ip && !r.body.local.address.is_any()) e = BindTo(fd.get(), r.body.local, family);
+  if (e < 0) return Reply(id, {.error = e});
+  for (const Option& o : r.options) SetGuestOption(fd.get(), o.head.level, o.head.name, o.value);
+  Begin<RawRelay>(id,
+                  std::make_unique<RawRelay>(
+                      guard_, loop_, family, icmp,
+                      [this](const Address& a) { return !LoopbackRefused({.address = a}); }),
+                  [&](RawRelay& f, Flow::Done done) { f.Start(std::move(fd), std::move(done)); });
 }
 
 void Server::SetOption(uint64_t id, const Option& o) {

@@ -41,6 +41,7 @@ struct ServerOptions {
   Loopback loopback = Loopback::kAll;
   std::vector<Published> published;
   std::vector<Address> resolvers;  // that the sandbox uses
+  bool raw_sockets = false;        // --net-raw
   std::optional<Policy> policy;
   // Told of every policy that a command sets, before it is in force.
   std::function<void(const Policy&)> keep_policy;
@@ -102,6 +103,7 @@ class Server : private Loop::Source {
   void Connect(uint64_t id, const Request& r);
   void Listen(uint64_t id, const Request& r);
   void Bind(uint64_t id, const Request& r);
+  void Raw(uint64_t id, const Request& r);
   void SetOption(uint64_t id, const Option& o);
   void Describe(uint64_t id);
   void AcceptControl();

@@ -1,5 +1,6 @@
 #include "netgofer/server/sockets.h"
 
+#include <linux/if_packet.h>
 #include <netinet/tcp.h>
 
 #include <cerrno>
@@ -64,6 +65,10 @@ constexpr OptionRow kOptions[] = {
     {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, kInt},
     {IPPROTO_IPV6, IPV6_JOIN_GROUP, sizeof(ipv6_mreq)},
     {IPPROTO_IPV6, IPV6_LEAVE_GROUP, sizeof(ipv6_mreq)},
+    {IPPROTO_IPV6, IPV6_2292PKTINFO, kInt},
+    {IPPROTO_IPV6, IPV6_2292HOPLIMIT, kInt},
+    {SOL_PACKET, PACKET_ADD_MEMBERSHIP, sizeof(packet_mreq)},
+    {SOL_PACKET, PACKET_DROP_MEMBERSHIP, sizeof(packet_mreq)},
 };
 
 }  // namespace
@@ -106,6 +111,14 @@ int MakeSocket(int family, int type, int protocol, base::UniqueFd* out) {
 int BindTo(int fd, const Endpoint& local, int family) {
   const SocketAddress a(local, family);
   return host::Bind(fd, &a.any, a.size);
+}
+
+int BindToLink(int fd, uint16_t ethertype, int interface) {
+  sockaddr_ll a{};
+  a.sll_family = AF_PACKET;
+  a.sll_protocol = htons(ethertype);
+  a.sll_ifindex = interface;
+  return host::Bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a);
 }
 
 int ConnectTo(int fd, const Endpoint& remote, int family) {

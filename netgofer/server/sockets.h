@@ -26,6 +26,8 @@ struct SocketAddress {
 };
 
 // Each returns 0 or -errno.
+// Of packet(7): ethertype in host order; interface 0: all.
+int BindToLink(int fd, uint16_t ethertype, int interface);
 int MakeSocket(int family, int type, int protocol, base::UniqueFd* out);
 int BindTo(int fd, const Endpoint& local, int family);
 // -EINPROGRESS counts as 0 for TCP: it goes on.

@@ -34,6 +34,7 @@ enum class Op : uint32_t {
   kSetOption,    // OptionHead, bytes; id of the socket          -> no reply
   kClose,        // id of the socket                             -> no reply
   kDescribe,     // nothing                                      -> Description (below)
+  kRaw,          // as kConnect, with raw                        -> SocketReply; relay
 };
 
 struct RequestHeader {
@@ -52,10 +53,21 @@ struct ReplyHeader {
 // made is ended, and the socket leads to the next one. It is the last on its connection.
 inline constexpr uint64_t kSuccessorId = 0;
 
+// What kRaw asks for.
+enum class RawKind : uint8_t {
+  kIp = 1,    // raw(7): protocol is any
+  kFrames,    // packet(7), with the link's header
+  kPayloads,  // the same without
+};
+
 struct SocketRequest {
   Endpoint local;
   Endpoint remote;
   uint32_t backlog;
+  int32_t interface;   // of packet(7): all, if 0
+  uint16_t ethertype;  // of packet(7)
+  uint8_t raw;         // RawKind
+  uint8_t reserved;
   uint8_t protocol;  // IPPROTO_TCP, UDP, ICMP, ICMPV6
   uint8_t v6only;
   uint8_t ipv6;  // where neither address tells: local is any
@@ -79,6 +91,21 @@ struct RelayHead {
 };
 
 enum RelayMarks : uint8_t { kTos = 1, kTtl = 2 };
+
+// Before each packet of a raw socket, either way.
+struct RawHead {
+  Address address;  // of raw(7): where it goes, or came from
+  uint32_t scope;   // of that address
+  // Of packet(7): struct sockaddr_ll.
+  int32_t interface;
+  uint16_t ethertype;
+  uint16_t hardware;
+  uint8_t packet_type;
+  uint8_t link_size;
+  uint8_t link_address[8];
+  uint16_t reserved;
+  RelayHead relay;  // to the outside only
+};
 
 struct SocketReply {
   Endpoint local;
@@ -131,7 +158,7 @@ struct ControlReply {
 };
 
 static_assert(gofer::wire::WireType<RequestHeader> && gofer::wire::WireType<ReplyHeader>);
-static_assert(gofer::wire::WireType<RelayHead>);
+static_assert(gofer::wire::WireType<RelayHead> && gofer::wire::WireType<RawHead>);
 static_assert(gofer::wire::WireType<SocketRequest> && gofer::wire::WireType<SocketReply>);
 static_assert(gofer::wire::WireType<InterfaceHead> && gofer::wire::WireType<InterfaceAddress>);
 static_assert(gofer::wire::WireType<Route> && gofer::wire::WireType<ControlReply>);

@@ -79,6 +79,7 @@ std::string DescribeHostCalls() {
   } kinds[] = {{"sentry", kSentry},
                {"gofer", kGofer},
                {"net gofer", kNetGofer},
+               {"added by raw sockets", kNetRaw},
                {"added by the ptrace engine", kPtrace},
                {"added by the kvm engine", kKvm}};
   for (auto& k : kinds) {

@@ -15,7 +15,8 @@ enum Role : uint32_t {
   kPtrace = 4,  // with kSentry: what the ptrace engine needs
   kSetup = 8,   // in no filter
   kNetGofer = 16,
-  kKvm = 32,  // with kSentry: what the kvm engine needs
+  kKvm = 32,     // with kSentry: what the kvm engine needs
+  kNetRaw = 64,  // with kNetGofer: raw sockets
 };
 
 enum class Violation {

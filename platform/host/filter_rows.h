@@ -46,6 +46,10 @@ constexpr Row kRows[] = {
   Make(SYS_##name, #name, roles, reason, 0, {__VA_ARGS__}),
 #define HOST_REFUSE(name, roles, reason, error) Make(SYS_##name, #name, roles, reason, error, {}),
 #include "platform/host/host_calls.def"
+#define HOST_CALL_IF(name, roles, reason, ...) \
+  Make(SYS_##name, #name, roles, reason, 0, {__VA_ARGS__}),
+#include "platform/host/host_calls_raw.def"
+#undef HOST_CALL_IF
 #ifdef MOAT_SANITIZE
     // What the sanitizers' run time asks for (tests/README.md).
     Make(SYS_open, "open", kSentry | kGofer | kNetGofer, "rare: a report reads /proc/self/maps",
@@ -65,6 +69,7 @@ constexpr Row kRows[] = {
 };
 
 // The role sets that processes have: one filter each.
-constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kSentry | kKvm, kGofer, kNetGofer};
+constexpr uint32_t kRoleSets[] = {kSentry, kSentry | kPtrace, kSentry | kKvm,
+                                  kGofer,  kNetGofer,         kNetGofer | kNetRaw};
 
 }  // namespace host

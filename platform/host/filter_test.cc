@@ -34,7 +34,7 @@ TEST(Filter, BudgetsHold) {
 #ifndef MOAT_SANITIZE
   EXPECT_LT(AllowedCalls(kSentry), 60);
   EXPECT_LT(AllowedCalls(kGofer), 40);
-  EXPECT_LT(AllowedCalls(kNetGofer), 40);
+  EXPECT_LT(AllowedCalls(kNetGofer | kNetRaw), 40);
 #endif
   printf("sentry %d, gofer %d, sentry with ptrace %d\n", AllowedCalls(kSentry),
          AllowedCalls(kGofer), AllowedCalls(kSentry | kPtrace));

@@ -50,12 +50,15 @@ void RaiseLoopback() {
   ioctl(fd.get(), SIOCSIFFLAGS, &r);
 }
 
-Status LockUp() {
+Status LockUp(bool raw_sockets) {
   auto root = host::MakeEmptyRoot(4096);
   if (!root.ok()) return root.status();
   host::RightsOptions rights;
   // Counts in the namespace's owner only for root, who has the right anyway.
-  if (geteuid() == 0) rights.capabilities = uint64_t{1} << CAP_NET_BIND_SERVICE;
+  if (geteuid() == 0) {
+    rights.capabilities = uint64_t{1} << CAP_NET_BIND_SERVICE;
+    if (raw_sockets) rights.capabilities |= uint64_t{1} << CAP_NET_RAW;
+  }
   return host::DropRights(rights);
 }
 
@@ -104,7 +107,8 @@ class KeptPolicy {
 
 int Serve(NetLaunch& launch, KeptPolicy& policy) {
   base::SetLog(launch.log, launch.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
-  Status s = LockUp();
+  const bool raw_sockets = launch.plan.gofer.raw_sockets;
+  Status s = LockUp(raw_sockets);
   if (!s.ok()) {
     base::LogReport("net gofer: %s", s.text().c_str());
     return 1;
@@ -118,8 +122,8 @@ int Serve(NetLaunch& launch, KeptPolicy& policy) {
     return 1;
   }
   o.keep_policy = [&policy](const netgofer::Policy& p) { policy.Set(p); };
-  o.lock_down = [debug = launch.debug] {
-    Status f = host::InstallFilter(host::kNetGofer,
+  o.lock_down = [debug = launch.debug, raw_sockets] {
+    Status f = host::InstallFilter(host::kNetGofer | (raw_sockets ? host::kNetRaw : 0),
                                    debug ? host::Violation::kReport : host::Violation::kKill);
     if (!f.ok()) base::LogReport("net gofer: %s", f.text().c_str());
     return f.ok();

@@ -76,7 +76,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
   auto* kernel = new sentry::Kernel(o);
   kernel->set_loader(&sentry::LoadProgram);
   InstallFileSystems(*kernel);
-  sentry::StartNetwork(*kernel);
+  sentry::StartNetwork(*kernel, settings.network.raw);
   if (args.network) sentry::NetGoferOutside::Attach(*kernel, std::move(args.network));
   std::string warnings;
   Place place{.kernel = kernel,

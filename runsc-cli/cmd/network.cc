@@ -49,6 +49,8 @@ void AddNetworkFlags(FlagSet* flags, NetworkSettings* s) {
   flags->String("network", &s->mode, "none|sandbox|host",
                 "loopback only; the container's namespace, for `do` the host's as a client "
                 "(default); the host's");
+  flags->Bool("net-raw", &s->raw,
+              "let guests with CAP_NET_RAW have raw and packet sockets (ICMP, AF_PACKET)");
   flags->String("egress", &s->egress, "allow|deny",
                 "what the sandbox may reach outside if no rule says otherwise");
   flags->String("egress-policy", &s->egress_policy, "FILE",

@@ -182,6 +182,7 @@ Status PlanNetwork(const Spec& spec, const NetworkSettings& settings, NetworkPla
   if (!plan->outside) return {};
   o.resolvers = ResolversOf(spec);
   o.own_ports = !client;
+  o.raw_sockets = settings.raw;
   // Of the host's own services, a sandbox that is its guest needs the resolver only.
   o.loopback = client ? netgofer::Loopback::kResolvers : netgofer::Loopback::kAll;
   if (settings.mode == "sandbox" && !client) return PlanNamespace(spec, plan);

@@ -102,6 +102,7 @@ struct NetworkSettings {
   std::string egress;                // allow, deny: the policy's default; empty: the file's
   std::string egress_policy;         // file
   std::string egress_log;            // file
+  bool raw = false;                  // raw and packet sockets
   std::vector<std::string> publish;  // [ADDRESS:]HOST:GUEST[/udp]
 };
 

@@ -32,6 +32,25 @@ while True:
     c, _ = t.accept()
     threading.Thread(target=serve, args=(c,), daemon=True).start()
 """
+# Counts datagrams, answers the first, and tells the count to who connects.
+COUNT = r"""
+import socket, sys, threading
+address, port = sys.argv[1], int(sys.argv[2])
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind((address, port))
+t = socket.create_server((address, port))
+count = 0
+def datagrams():
+    global count
+    while True:
+        _, peer = u.recvfrom(65536)
+        count += 1
+        if count == 1: u.sendto(b"first", peer)
+threading.Thread(target=datagrams, daemon=True).start()
+print("ready", flush=True)
+while True:
+    c, _ = t.accept()
+    c.sendall(b"%d" % count); c.close()
+"""
 # What no well-behaved peer does: resets each connection, takes nothing from one, answers a datagram
 # with very many.
 BAD = r"""

@@ -3,7 +3,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import struct
@@ -15,58 +14,9 @@ import unittest
 
 import moat
 import netns
-from moat import Bundle, Case
-from netns import BAD, DNS, ECHO, INSIDE, OTHER, OUTSIDE, REDIRECT, RESOLVER, TTL
-
-# In the guest: each argument (without any: each line of the input) is something to try; a line says
-# what came of it. "again" is said by the socket that was tried last.
-TRY = r"""
-import errno, socket, struct, sys, urllib.request
-def echo(where):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
-    s.settimeout(5); s.connect((where, 0))
-    s.send(struct.pack(">BBHHH", 8, 0, 0, 0, 1) + b"x")
-    return "echo %d" % s.recv(100)[0]
-def lookup(name, tcp=False):
-    q = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0)
-    q += b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
-    s.settimeout(5); s.connect(("127.0.0.11", 53))
-    s.send(struct.pack(">H", len(q)) + q if tcp else q)
-    a = s.recv(4096)
-    if tcp: a = a[2:] if len(a) > 2 else s.recv(4096)
-    return "rcode %d" % (a[3] & 15)
-kept = None
-def attempt(what):
-    global kept
-    kind, _, where = what.partition("=")
-    if kind == "again":
-        kept.send(b"x"); return kept.recv(100).decode()
-    if kind == "icmp": return echo(where)
-    if kind == "http":
-        try: return urllib.request.urlopen("http://" + where, timeout=5).read().decode()
-        except urllib.error.URLError as e: raise e.reason
-    if kind == "dns": return lookup(where)
-    if kind == "dnstcp": return lookup(where, True)
-    host, _, port = where.rpartition(":")
-    # A resolver that asks both questions at once (A and AAAA) looks how long each answer is.
-    if kind == "name": host = socket.getaddrinfo(host, None)[0][4][0]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
-    s.settimeout(5)
-    if kind == "sendto":
-        s.close(); s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5)
-        s.sendto(b"x", (host, int(port)))
-    else:
-        s.connect((host, int(port))); s.send(b"x")
-    kept = s
-    return s.recv(100).decode()
-for what in sys.argv[1:] or map(str.strip, sys.stdin):
-    try: r = attempt(what)
-    except socket.timeout: r = "timeout"
-    except OSError as e: r = errno.errorcode.get(e.errno, str(e))
-    print(r, flush=True)
-"""
+from moat import Case
+from netcase import TRY, NetCase
+from netns import BAD, COUNT, INSIDE, OTHER, OUTSIDE, REDIRECT, RESOLVER, TTL
 
 
 def free_port():
@@ -359,54 +309,7 @@ class Policies(Case):
         self.one_line(r, "/nonexistent")
 
 
-class Namespaces(Case):
-    def setUp(self):
-        if not netns.available() or not moat.ROOTFS:
-            self.skipTest("needs root, iproute2 and a root file system")
-        self.net = netns.Net().__enter__()
-        self.addCleanup(self.net.__exit__)
-
-    def bundle(self, *args):
-        b = Bundle(["python3", "-c"] + list(args))
-        self.addCleanup(b.__exit__)
-        b.config["root"]["readonly"] = True  # with runc, nothing stays in memory
-        b.config["linux"]["namespaces"][-1]["path"] = self.net.path
-        resolv = self.net.file("resolv.conf", "nameserver %s\n" % RESOLVER)
-        b.config["mounts"].append({"destination": "/etc/resolv.conf", "type": "bind",
-                                   "source": resolv, "options": ["bind", "ro"]})
-        return b
-
-    def attempt(self, policy, *what, flags=()):
-        """What a sandbox with that policy gets of each attempt."""
-        if policy is not None:
-            flags = ["--egress-policy", self.net.file("policy.json", json.dumps(policy))] + list(flags)
-        saved = moat.MOAT
-        moat.MOAT = saved + list(flags)
-        try:
-            r = self.bundle(TRY, *what).run()
-        finally:
-            moat.MOAT = saved
-        self.assertEqual(r.status, 0, r)
-        return r.out.split("\n")[:-1]
-
-    def outside(self):
-        for a in (OUTSIDE, OTHER):
-            self.net.serve(self.net.outer, ECHO, a, "7000")
-            self.net.serve(self.net.outer, ECHO, a, "7001")
-        self.net.serve(self.net.inner, DNS, RESOLVER, "good.test=" + OUTSIDE, "bad.test=" + OTHER,
-                       "rebound.test=10.0.0.1", "meta.test=169.254.169.254")
-
-    def with_runc(self, test):
-        """What test returns, which must be the same with runc, where that is installed."""
-        got = test()
-        if shutil.which("runc"):
-            saved, moat.MOAT = moat.MOAT, ["runc"]
-            try:
-                self.assertEqual(got, test())
-            finally:
-                moat.MOAT = saved
-        return got
-
+class Namespaces(NetCase):
     def test_client(self):
         self.outside()
         self.assertEqual(
@@ -524,16 +427,73 @@ print("flood", works(), all(len(u.recv(2000)) == 1000 for i in range(50)))
     def test_limits_and_log(self):
         self.outside()
         log = os.path.join(self.net.dir, "log")
-        policy = {"default": "allow", "log": "all", "limits": {"connectionsPerSecond": 1},
+        policy = {"default": "allow", "log": "all", "limits": {"connections": 1},
                   "rules": [{"action": "deny", "cidr": OTHER}]}
         got = self.attempt(policy, "tcp=%s:7000" % OTHER, "tcp=%s:7000" % OUTSIDE,
                            "tcp=%s:7000" % OUTSIDE, flags=["--egress-log", log])
         self.assertEqual(got, ["EPERM", "tcp:x", "EPERM"])
-        with open(log) as f:
-            lines = [json.loads(line) for line in f]
+        lines = self.decisions(log)
         self.assertEqual([(e["decision"], e["address"], e["rule"]) for e in lines],
                          [("deny", OTHER, 0), ("allow", OUTSIDE, None), ("deny", OUTSIDE, None)])
-        self.assertEqual(lines[2]["reason"], "connection rate")
+        self.assertEqual(lines[2]["reason"], "connection limit")
+
+    def test_datagrams_per_second(self):
+        """So many datagrams and questions that it would take an hour to send all of them."""
+        self.outside()
+        self.net.serve(self.net.outer, COUNT, OUTSIDE, "7300")
+        many = 3600
+        policy = {"default": "allow", "limits": {"datagramsPerSecond": 1}}
+        script = ("import socket\n"
+                  "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                  "for i in range(%d): u.sendto(b'x', ('%s', 7300))\n"
+                  "print(u.recv(9).decode())\n"
+                  "print(socket.create_connection(('%s', 7300)).recv(9).decode())"
+                  % (many, OUTSIDE, OUTSIDE))
+        first, count = self.limited(policy, script).split()
+        self.assertEqual(first, "first")
+        self.assertIn(int(count), range(1, many))
+        log = os.path.join(self.net.dir, "log")
+        ask = ("import socket, struct\n"
+               "q = struct.pack('>HHHHHH', 7, 0x100, 1, 0, 0, 0) + b'\\4good\\4test\\0' + struct.pack('>HH', 1, 1)\n"
+               "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.connect(('%s', 53))\n"
+               "for i in range(%d): u.send(q)\n"
+               "t = socket.create_connection(('%s', 7300)); t.recv(9)" % (RESOLVER, many, OUTSIDE))
+        policy["log"] = "denied"
+        self.limited(policy, ask, "--egress-log", log)
+        denied = self.decisions(log)
+        self.assertTrue(denied)
+        self.assertEqual({(e["reason"], e["name"]) for e in denied}, {("datagram rate", "good.test")})
+
+    def test_upload_bytes_per_second(self):
+        """The host paces what the connection sends: its own word for it, from TCP_INFO."""
+        self.outside()
+        script = ("import socket, struct\n"
+                  "s = socket.create_connection(('%s', 7000))\n"
+                  "print(struct.unpack_from('Q', s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 120), 112)[0])\n"
+                  "s.sendall(b'y' * 5000); n = 0\n"
+                  "while n < 5000: n += s.recv(9000).count(b'y')\n"
+                  "print(n)" % OUTSIDE)
+        policy = {"default": "allow", "limits": {"uploadBytesPerSecond": 123456}}
+        self.assertEqual(self.limited(policy, script), "123456\n5000\n")
+        del policy["limits"]
+        self.assertEqual(self.limited(policy, script), "%d\n5000\n" % (2 ** 64 - 1))
+
+    def test_names_of_addresses_expire(self):
+        self.outside()
+        log = os.path.join(self.net.dir, "log")
+        policy = {"log": "denied", "dns": {"minTtl": 1, "maxTtl": 1},
+                  "rules": [{"action": "allow", "domain": "good.test"}]}
+        # How long the name was good, nobody says; that it isn't for ever does the connection.
+        script = ("import socket, time\n"
+                  "socket.getaddrinfo('good.test', 7000)\n"
+                  "while True:\n"
+                  "    try: socket.create_connection(('%s', 7000)).close()\n"
+                  "    except PermissionError: break\n"
+                  "    time.sleep(0.1)\n"
+                  "print('expired')" % OUTSIDE)
+        self.assertEqual(self.limited(policy, script, "--egress-log", log), "expired\n")
+        self.assertEqual([(e["address"], e["port"], e["rule"], e["reason"]) for e in self.decisions(log)],
+                         [(OUTSIDE, 7000, None, "default")])
 
     def test_live_change_of_a_command(self):
         self.outside()

@@ -209,7 +209,7 @@ def main():
             if engine == "native":
                 return [program]
             moat = shlex.split(args.moat)
-            extra = ["--env", "MOAT_TEST_REPORT=1"]
+            extra = ["--env", "MOAT_TEST_REPORT=1", "--net-raw"]
             if args.volumes:
                 extra += ["--volume", "%s:%s:ro" % (build, build)]
             return moat + ["--platform=" + engine, "do"] + extra + ["--", program]

@@ -280,6 +280,43 @@ TEST(Udp, V6) {
   EXPECT_TRUE(IN6_IS_ADDR_V4MAPPED(&from.sin6_addr));
 }
 
+TEST(Udp, ControlsOfRfc2292) {
+  COVERS("setsockopt", "getsockopt", "recvmsg", "sendmsg");
+  constexpr int kPktinfo = 2, kHoplimit = 8;  // IPV6_2292PKTINFO, IPV6_2292HOPLIMIT
+  Fd a(socket(AF_INET6, SOCK_DGRAM, 0)), b(socket(AF_INET6, SOCK_DGRAM, 0));
+  ASSERT_OK(Bind(a, V6(0)));
+  for (const int option : {kPktinfo, kHoplimit, 3, 4, 5}) {
+    EXPECT_EQ(Get(a, SOL_IPV6, option), 0);
+    EXPECT_OK(Set(a, SOL_IPV6, option, 7));
+    EXPECT_EQ(Get(a, SOL_IPV6, option), 1);
+  }
+  char out[CMSG_SPACE(sizeof(int))] = {};
+  iovec v{const_cast<char*>("x"), 1};
+  sockaddr_in6 to = V6(PortOf(a));
+  msghdr m{};
+  m.msg_name = &to;
+  m.msg_namelen = sizeof to;
+  m.msg_iov = &v;
+  m.msg_iovlen = 1;
+  m.msg_control = out;
+  m.msg_controllen = sizeof out;
+  cmsghdr* h = CMSG_FIRSTHDR(&m);
+  *h = {CMSG_LEN(sizeof(int)), SOL_IPV6, kHoplimit};
+  const int hops = 9;
+  memcpy(CMSG_DATA(h), &hops, sizeof hops);
+  EXPECT_RET(sendmsg(b, &m, 0), 1);
+  char buf[8], control[128];
+  EXPECT_RET(Receive(a, &m, buf, sizeof buf, control, sizeof control), 1);
+  int info = 0, limit = 0;
+  for (h = CMSG_FIRSTHDR(&m); h != nullptr; h = CMSG_NXTHDR(&m, h)) {
+    EXPECT_EQ(h->cmsg_level, SOL_IPV6);
+    if (h->cmsg_type == kPktinfo) info++;
+    if (h->cmsg_type == kHoplimit) memcpy(&limit, CMSG_DATA(h), sizeof limit);
+  }
+  EXPECT_EQ(info, 1);
+  EXPECT_EQ(limit, 9);
+}
+
 TEST(Udp, FullBufferDrops) {
   COVERS("socket", "recvfrom");
   Fd a = Bound(), b(socket(AF_INET, SOCK_DGRAM, 0));

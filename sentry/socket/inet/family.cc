@@ -3,6 +3,8 @@
 
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet.h"
+#include "sentry/socket/inet/packet_socket.h"
+#include "sentry/socket/inet/raw_socket.h"
 #include "sentry/socket/inet/tcp_socket.h"
 #include "sentry/socket/inet/udp_socket.h"
 #include "syscalls/abi/capability.h"
@@ -17,6 +19,15 @@ bool MayPing(const Task& task, const NetStack& stack) {
   const Creds& c = task.creds();
   auto in = [&](uint32_t gid) { return gid >= low && gid <= high; };
   return in(c.egid) || std::any_of(c.groups.begin(), c.groups.end(), in);
+}
+
+// Set once, before there are guests.
+bool raw_sockets = false;
+
+template <typename S>
+base::Result<base::Ref<Socket>> Started(Task& task, base::Ref<S> s) {
+  TRY(s->Start(task));
+  return base::Ref<Socket>(std::move(s));
 }
 
 base::Result<base::Ref<Socket>> Create(Task& task, int32_t family, int32_t type, int32_t protocol,
@@ -44,7 +55,8 @@ base::Result<base::Ref<Socket>> Create(Task& task, int32_t family, int32_t type,
       // The protocol is looked up before the right to it; without one there is nothing to find.
       if (protocol == 0) return abi::Errno::kEPROTONOSUPPORT;
       if (!task.creds().HasIn(*stack->owner(), abi::kCAP_NET_RAW)) return abi::Errno::kEPERM;
-      return abi::Errno::kEPROTONOSUPPORT;
+      if (!raw_sockets || protocol > abi::kIPPROTO_RAW) return abi::Errno::kEPROTONOSUPPORT;
+      return Started(task, base::MakeRef<RawSocket>(std::move(stack), family, protocol, flags));
     default:
       return abi::Errno::kESOCKTNOSUPPORT;
   }
@@ -58,20 +70,24 @@ base::Result<base::Ref<Socket>> Create6(Task& task, int32_t type, int32_t protoc
                                         uint32_t flags) {
   return Create(task, abi::kAF_INET6, type, protocol, flags);
 }
-// packet_create(), of a kernel without CONFIG_PACKET for those who could.
+// packet_create(); without raw sockets, of a kernel without CONFIG_PACKET for those who could.
 base::Result<base::Ref<Socket>> CreatePacket(Task& task, int32_t type, int32_t protocol,
                                              uint32_t flags) {
-  if (!task.creds().HasIn(*task.net_ns()->owner(), abi::kCAP_NET_RAW)) return abi::Errno::kEPERM;
-  return abi::Errno::kEAFNOSUPPORT;
+  base::Ref<NetStack> stack = NetStack::Of(task);
+  if (!task.creds().HasIn(*stack->owner(), abi::kCAP_NET_RAW)) return abi::Errno::kEPERM;
+  if (!raw_sockets) return abi::Errno::kEAFNOSUPPORT;
+  if (type != abi::kSOCK_RAW && type != abi::kSOCK_DGRAM) return abi::Errno::kESOCKTNOSUPPORT;
+  return Started(task, base::MakeRef<PacketSocket>(std::move(stack), type, protocol, flags));
 }
 
 }  // namespace
 
-void StartNetwork(Kernel& kernel) {
+void StartNetwork(Kernel& kernel, bool raw) {
+  raw_sockets = raw;
   Socket::interface_ioctl = &InterfaceIoctl;
   base::Ref<NetStack> stack = NetStack::Of(*kernel.root_net_ns());
-  stack->set_loopback_up(true);
-  // As container engines set it: raw sockets, which ping(8) would use instead, are not there.
+  (void)stack->links().Apply(kLoopbackIndex, {.up = true});
+  // As container engines set it: raw sockets, which ping(8) would use instead, may not be there.
   stack->ping_group_low.store(0);
   stack->ping_group_high.store(INT32_MAX);
 }

@@ -15,6 +15,7 @@ struct FakeOutside : public NetOutside {
   void Connect(Request, Done done) override { done(abi::Errno::kENETUNREACH); }
   void Listen(Request, Done done) override { done(HostSocket{}); }
   void Bind(Request, Done done) override { done(HostSocket{}); }
+  void Raw(Request, Done done) override { done(abi::Errno::kEPERM); }
   void SetOption(uint64_t id, Option o) override { option = o.name; }
   void Closed(uint64_t id) override { closed = id; }
   base::Ref<NetConfig> Config() override { return base::MakeRef<NetConfig>(); }

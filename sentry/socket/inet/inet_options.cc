@@ -6,6 +6,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet_socket.h"
 #include "syscalls/abi/capability.h"
+#include "syscalls/abi/packet.h"
 
 namespace sentry {
 
@@ -66,6 +67,11 @@ constexpr IntOption kOptions[] = {
     {kSOL_IPV6, kIPV6_MULTICAST_ALL, 0, 1, 1, kBool},
     {kSOL_IPV6, kIPV6_RECVERR_RFC4884, 0, 1, 0},
     {kSOL_IPV6, kIPV6_FLOWINFO_SEND, 0, 1, 0, kBool},
+    {kSOL_IPV6, kIPV6_2292PKTINFO, 0, 1, 0, kBool},
+    {kSOL_IPV6, kIPV6_2292HOPOPTS, 0, 1, 0, kBool},
+    {kSOL_IPV6, kIPV6_2292DSTOPTS, 0, 1, 0, kBool},
+    {kSOL_IPV6, kIPV6_2292RTHDR, 0, 1, 0, kBool},
+    {kSOL_IPV6, kIPV6_2292HOPLIMIT, 0, 1, 0, kBool},
     {kSOL_IPV6, kIPV6_RECVPKTINFO, 0, 1, 0, kBool},
     {kSOL_IPV6, kIPV6_RECVHOPLIMIT, 0, 1, 0, kBool},
     {kSOL_IPV6, kIPV6_RECVHOPOPTS, 0, 1, 0, kBool},
@@ -92,7 +98,6 @@ constexpr IntOption kOptions[] = {
     {kSOL_SOCKET, kSO_ZEROCOPY, 0, 1, 0},
     {kSOL_SOCKET, kSO_NOFCS, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_WIFI_STATUS, 0, 1, 0, kBool},
-    {kSOL_SOCKET, kSO_LOCK_FILTER, 0, 1, 0, kBool},
     {kSOL_SOCKET, kSO_TXREHASH, -1, 1, 1, kStream},
     {kSOL_SOCKET, kSO_BUF_LOCK, 0, 3, 0},
     {kSOL_SOCKET, kSO_TIMESTAMPING, 0, 0x3ffff, 0, kWide},

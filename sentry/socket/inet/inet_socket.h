@@ -96,6 +96,24 @@ class InetSocket : public Socket {
   // What the outside is asked with: this socket's kind and the options that were set.
   NetOutside::Request OutsideRequest(const Endpoint& local, const Endpoint& remote);
 
+  // What a datagram is sent with.
+  struct Sending {
+    uint8_t tos = 0, ttl = 64;
+    bool has_source = false;
+    IpAddress source;  // that a control message chose
+  };
+  // tos and ttl as the options have them.
+  void MarkAsSet(const IpAddress& to, Sending* s) const;
+  // A control message that is sent with it; those of other levels are skipped. EINVAL.
+  base::Result<void> ReadIpControl(const ControlMessage& m, Sending* s) const;
+  struct Arrival {
+    Endpoint from, to;
+    uint8_t tos, ttl;
+    int32_t interface;
+  };
+  // What the options want beside a datagram that came.
+  void AddIpControls(const Arrival& p, std::vector<ControlMessage>* out) const;
+
   // Multicast groups joined, by interface (0: any).
   bool IsMember(const IpAddress& group) const;
   // IP_MULTICAST_IF and IPV6_MULTICAST_IF: an interface's index, 0: by the routes.

@@ -149,13 +149,13 @@ base::Result<uint64_t> InterfaceIoctl(Task& task, uint32_t cmd, UserAddr arg) {
   }
   if (it == all.end()) return abi::Errno::kENODEV;
   if (change) {
-    // Of the interfaces only lo is this kernel's own; it goes up and down.
-    if (cmd != static_cast<uint32_t>(abi::kSIOCSIFFLAGS) || it->index != kLoopbackIndex) {
+    // The outside's interfaces can't be changed; the others go up and down.
+    if (cmd != static_cast<uint32_t>(abi::kSIOCSIFFLAGS) || !stack->links().Has(it->index)) {
       return abi::Errno::kEOPNOTSUPP;
     }
     int16_t flags;
     memcpy(&flags, r.data, sizeof flags);
-    stack->set_loopback_up((flags & abi::kIFF_UP) != 0);
+    TRY(stack->links().Apply(it->index, {.up = (flags & abi::kIFF_UP) != 0}));
     return uint64_t{0};
   }
   TRY(Answer(*it, cmd, &r));

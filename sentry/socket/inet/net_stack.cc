@@ -10,8 +10,6 @@ namespace sentry {
 
 namespace {
 
-const IpAddress kLoopback6 = IpAddress::V6({{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}});
-
 bool Owns(const NetConfig& config, const IpAddress& a) {
   for (const NetInterface& i : config.interfaces) {
     for (const NetInterface::Address& own : i.addresses) {
@@ -29,76 +27,6 @@ base::Ref<NetStack> NetStack::Of(NetNamespace& ns) {
   return base::StaticRefCast<NetStack>(ns.objects);
 }
 
-NetInterface NetStack::Loopback() {
-  NetInterface lo;
-  lo.index = kLoopbackIndex;
-  lo.name = "lo";
-  lo.flags = static_cast<uint32_t>(abi::kIFF_LOOPBACK);
-  lo.type = abi::kARPHRD_LOOPBACK;
-  if (loopback_up()) lo.flags |= static_cast<uint32_t>(abi::kIFF_UP | abi::kIFF_RUNNING);
-  base::MutexLock lock(loopback_mu_);
-  lo.mtu = loopback_mtu_;
-  lo.txqlen = loopback_txqlen_;
-  lo.addresses = loopback_addresses_;
-  return lo;
-}
-
-// inetdev_event(), addrconf_notify(): IPv4's addresses outlive the interface's being up, IPv6's
-// don't.
-void NetStack::set_loopback_up(bool up) {
-  loopback_up_.store(up, std::memory_order_relaxed);
-  base::MutexLock lock(loopback_mu_);
-  auto& all = loopback_addresses_;
-  std::erase_if(all, [](const NetInterface::Address& a) { return !a.addr.is_v4(); });
-  if (!up) return;
-  if (all.empty()) all.push_back({IpAddress::V4(abi::kINADDR_LOOPBACK), 8});
-  all.push_back({kLoopback6, 128});
-}
-
-void NetStack::set_loopback_mtu(uint32_t mtu) {
-  base::MutexLock lock(loopback_mu_);
-  loopback_mtu_ = mtu;
-}
-
-void NetStack::set_loopback_txqlen(uint32_t n) {
-  base::MutexLock lock(loopback_mu_);
-  loopback_txqlen_ = n;
-}
-
-base::Result<void> NetStack::AddLoopbackAddress(const NetInterface::Address& a, bool replace) {
-  constexpr size_t kMost = 1024;
-  base::MutexLock lock(loopback_mu_);
-  for (const NetInterface::Address& own : loopback_addresses_) {
-    if (own.addr != a.addr || (a.addr.is_v4() && own.prefix != a.prefix)) continue;
-    return replace ? base::Result<void>() : abi::Errno::kEEXIST;
-  }
-  if (loopback_addresses_.size() == kMost) return abi::Errno::kENOBUFS;
-  // IPv4's first, as they are shown.
-  auto at = loopback_addresses_.end();
-  if (a.addr.is_v4()) {
-    at = std::find_if(loopback_addresses_.begin(), loopback_addresses_.end(),
-                      [](const NetInterface::Address& own) { return !own.addr.is_v4(); });
-  }
-  loopback_addresses_.insert(at, a);
-  has_added_.store(true, std::memory_order_relaxed);
-  return {};
-}
-
-base::Result<void> NetStack::RemoveLoopbackAddress(const NetInterface::Address& a) {
-  base::MutexLock lock(loopback_mu_);
-  const auto n = std::erase_if(loopback_addresses_, [&](const NetInterface::Address& own) {
-    return own.addr == a.addr && own.prefix == a.prefix;
-  });
-  return n == 0 ? abi::Errno::kEADDRNOTAVAIL : base::Result<void>();
-}
-
-bool NetStack::IsAdded(const IpAddress& a) {
-  if (!has_added_.load(std::memory_order_relaxed)) return false;
-  base::MutexLock lock(loopback_mu_);
-  return std::any_of(loopback_addresses_.begin(), loopback_addresses_.end(),
-                     [&](const NetInterface::Address& own) { return own.addr == a; });
-}
-
 base::Ref<NetStack> NetStack::Of(const Task& task) { return Of(*task.net_ns()); }
 
 void NetStack::SetOutside(base::Ref<NetOutside> outside) {
@@ -114,6 +42,41 @@ base::Ref<NetOutside> NetStack::outside() {
 void NetStack::OutsideLost(bool again) {
   const base::Ref<NetOutside> next = again ? outside() : nullptr;
   for (const base::Ref<InetSocket>& s : Sockets()) s->OutsideLost(next);
+  EachObserver([](Observer& o) { o.OutsideGone(); });
+}
+
+void NetStack::AddObserver(base::RefCounted* self, Observer* o) {
+  base::MutexLock lock(sockets_mu_);
+  observers_.emplace_back(self, o);
+  observed_.store(true, std::memory_order_relaxed);
+}
+
+void NetStack::RemoveObserver(Observer* o) {
+  base::MutexLock lock(sockets_mu_);
+  std::erase_if(observers_, [&](const auto& e) { return e.second == o; });
+  observed_.store(!observers_.empty(), std::memory_order_relaxed);
+}
+
+template <typename F>
+void NetStack::EachObserver(F&& f) {
+  std::vector<std::pair<base::Ref<base::RefCounted>, Observer*>> all;
+  {
+    base::MutexLock lock(sockets_mu_);
+    for (const auto& [self, o] : observers_) {
+      if (self->TryIncRef()) all.emplace_back(base::Ref<base::RefCounted>::Adopt(self), o);
+    }
+  }
+  for (const auto& [self, o] : all) f(*o);
+}
+
+std::string NetStack::ObserverLines() {
+  std::string out;
+  EachObserver([&](Observer& o) { out += o.Line(); });
+  return out;
+}
+
+void NetStack::Show(const LocalPacket& p) {
+  EachObserver([&](Observer& o) { o.Observe(p); });
 }
 
 base::Ref<NetOutside> NetStack::OutsideFor(const Endpoint& to) {
@@ -133,12 +96,12 @@ base::Ref<NetOutside> NetStack::OutsideTowards(const Endpoint& local) {
     const base::Ref<NetConfig> config = out->Config();
     if (!config->loopback && !config->loopback_dns) return nullptr;
   }
-  if (IsAdded(local.addr)) return nullptr;
+  if (links_.Owns(local.addr)) return nullptr;
   return out;
 }
 
 std::vector<NetInterface> NetStack::Interfaces() {
-  std::vector<NetInterface> all{Loopback()};
+  std::vector<NetInterface> all = links_.List();
   if (base::Ref<NetOutside> out = outside()) {
     const base::Ref<NetConfig> config = out->Config();
     all.insert(all.end(), config->interfaces.begin(), config->interfaces.end());
@@ -147,8 +110,12 @@ std::vector<NetInterface> NetStack::Interfaces() {
 }
 
 std::vector<NetRoute> NetStack::Routes() {
-  if (base::Ref<NetOutside> out = outside()) return out->Config()->routes;
-  return {};
+  std::vector<NetRoute> all = links_.Routes();
+  if (base::Ref<NetOutside> out = outside()) {
+    const base::Ref<NetConfig> config = out->Config();
+    all.insert(all.end(), config->routes.begin(), config->routes.end());
+  }
+  return all;
 }
 
 int32_t NetStack::InterfaceIndex(std::string_view name) {
@@ -160,7 +127,7 @@ int32_t NetStack::InterfaceIndex(std::string_view name) {
 
 bool NetStack::IsOwn(const IpAddress& a) {
   if (a.is_loopback()) return loopback_up();
-  if (IsAdded(a)) return true;
+  if (links_.Owns(a)) return true;
   base::Ref<NetOutside> out = outside();
   if (!out) return false;
   return Owns(*out->Config(), a);
@@ -168,19 +135,24 @@ bool NetStack::IsOwn(const IpAddress& a) {
 
 NetStack::Place NetStack::Locate(const IpAddress& to) {
   if (to.is_loopback()) return loopback_up() ? Place::kHere : Place::kNowhere;
-  if (IsAdded(to)) return Place::kHere;
-  base::Ref<NetOutside> out = outside();
-  if (!out) return Place::kNowhere;
-  const base::Ref<NetConfig> config = out->Config();
-  if (Owns(*config, to)) return Place::kHere;
-  for (const NetRoute& r : config->routes) {
-    if (to.InPrefix(r.dst, r.prefix)) return Place::kOutside;
+  if (links_.Owns(to)) return Place::kHere;
+  const std::optional<NetRoute> own = links_.RouteTo(to);
+  if (base::Ref<NetOutside> out = outside()) {
+    const base::Ref<NetConfig> config = out->Config();
+    if (Owns(*config, to)) return Place::kHere;
+    for (const NetRoute& r : config->routes) {
+      if (!to.InPrefix(r.dst, r.prefix)) continue;
+      if (!own || r.prefix > own->prefix) return Place::kOutside;
+    }
   }
-  return Place::kNowhere;
+  return own ? Place::kDiscard : Place::kNowhere;
 }
 
-IpAddress NetStack::SourceFor(const IpAddress& to) {
-  return to.is_v4() && to.is_loopback() ? IpAddress::V4(abi::kINADDR_LOOPBACK) : to;
+IpAddress NetStack::SourceFor(const IpAddress& to) const {
+  if (to.is_v4() && to.is_loopback()) return IpAddress::V4(abi::kINADDR_LOOPBACK);
+  if (!links_.changed() || links_.Owns(to)) return to;
+  const std::optional<NetRoute> own = links_.RouteTo(to);
+  return own && own->source != IpAddress{} ? own->source : to;
 }
 
 void NetStack::Add(InetSocket* s) {

@@ -9,16 +9,15 @@
 #include <vector>
 
 #include "sentry/kernel/process.h"
+#include "sentry/socket/inet/local_packet.h"
 #include "sentry/socket/inet/outside.h"
+#include "sentry/socket/inet/own_links.h"
 #include "sentry/socket/inet/ports.h"
 #include "syscalls/abi/socket.h"
 
 namespace sentry {
 
 class InetSocket;
-
-constexpr int32_t kLoopbackIndex = 1;
-constexpr uint32_t kLoopbackMtu = 65536;
 
 // A name as programs hand it over: up to the first zero byte, if there is one.
 inline std::string_view NameIn(std::span<const uint8_t> bytes) {
@@ -36,6 +35,18 @@ struct NetCounters {
 
 class NetStack : public base::RefCounted {
  public:
+  // A socket that sees packets, whoever they are for. Called without locks.
+  class Observer {
+   public:
+    virtual void Observe(const LocalPacket& p) = 0;
+    // What the outside gave has ended.
+    virtual void OutsideGone() {}
+    // Its line of /proc/net/packet; empty: it has none.
+    virtual std::string Line() { return {}; }
+
+   protected:
+    ~Observer() = default;
+  };
   // Of a namespace, made at first use.
   static base::Ref<NetStack> Of(NetNamespace& ns);
   static base::Ref<NetStack> Of(const Task& task);
@@ -48,24 +59,21 @@ class NetStack : public base::RefCounted {
   std::vector<NetRoute> Routes();
   // 0: no such interface.
   int32_t InterfaceIndex(std::string_view name);
-  bool loopback_up() const { return loopback_up_.load(std::memory_order_relaxed); }
-  // What privileged guests change of lo, which is this kernel's own.
-  void set_loopback_up(bool up);
-  void set_loopback_mtu(uint32_t mtu);
-  void set_loopback_txqlen(uint32_t n);
-  base::Result<void> AddLoopbackAddress(const NetInterface::Address& a, bool replace);  // EEXIST
-  base::Result<void> RemoveLoopbackAddress(const NetInterface::Address& a);  // EADDRNOTAVAIL
+  // What privileged guests may change; the others are the outside's.
+  OwnLinks& links() { return links_; }
+  bool loopback_up() const { return links_.loopback_up(); }
 
   enum class Place {
     kNowhere,  // no route
     kHere,     // an address of this namespace
     kOutside,
+    kDiscard,  // behind a link with nobody on it
   };
   Place Locate(const IpAddress& to);
   // An address that sockets may bind to (beside wildcard, multicast and broadcast).
   bool IsOwn(const IpAddress& a);
   // Where a connection to a place in here comes from (fib_prefsrc).
-  static IpAddress SourceFor(const IpAddress& to);
+  IpAddress SourceFor(const IpAddress& to) const;
 
   void SetOutside(base::Ref<NetOutside> outside);
   base::Ref<NetOutside> outside();
@@ -96,27 +104,31 @@ class NetStack : public base::RefCounted {
   void Remove(InetSocket* s);
   std::vector<base::Ref<InetSocket>> Sockets();
 
+  // self: what the observer is part of; both stay until RemoveObserver().
+  void AddObserver(base::RefCounted* self, Observer* o);
+  void RemoveObserver(Observer* o);
+  // Whether Show() has anybody to show a packet to.
+  bool observed() const { return observed_.load(std::memory_order_relaxed); }
+  void Show(const LocalPacket& p);
+  std::string ObserverLines();
+
   // Settings.
   std::atomic<uint32_t> somaxconn{4096}, unprivileged_port_start{1024};
   std::atomic<uint32_t> ping_group_low{1}, ping_group_high{0};
   NetCounters counters;
 
  private:
-  NetInterface Loopback();
-  // An address of lo's beside those that every lo has.
-  bool IsAdded(const IpAddress& a);
+  template <typename F>
+  void EachObserver(F&& f);
 
   const base::Ref<UserNamespace> owner_;
-  std::atomic<bool> loopback_up_{false};
-  std::atomic<bool> has_added_{false};  // IsAdded() of some
-  base::Mutex<base::LockClass::kLeaf> loopback_mu_;
-  uint32_t loopback_mtu_ GUARDED_BY(loopback_mu_) = kLoopbackMtu;
-  uint32_t loopback_txqlen_ GUARDED_BY(loopback_mu_) = 1000;
-  std::vector<NetInterface::Address> loopback_addresses_ GUARDED_BY(loopback_mu_);
+  OwnLinks links_;
   base::Mutex<base::LockClass::kLeaf> mu_;
   base::Ref<NetOutside> outside_ GUARDED_BY(mu_);
   base::Mutex<base::LockClass::kSocketTable> sockets_mu_;
   absl::flat_hash_set<InetSocket*> sockets_ GUARDED_BY(sockets_mu_);
+  std::atomic<bool> observed_{false};
+  std::vector<std::pair<base::RefCounted*, Observer*>> observers_ GUARDED_BY(sockets_mu_);
 };
 
 }  // namespace sentry

@@ -28,6 +28,7 @@ struct NetInterface {
   };
   int32_t index = 0;
   std::string name;
+  std::string kind;    // of links that the namespace's administrator made (IFLA_INFO_KIND)
   uint32_t flags = 0;  // IFF_*
   uint16_t type = 0;   // ARPHRD_*
   uint32_t mtu = 0;
@@ -63,9 +64,19 @@ class NetOutside : public base::RefCounted {
     int32_t level = 0, name = 0;
     absl::InlinedVector<uint8_t, 16> value;
   };
+  enum class RawKind : uint8_t {
+    kNone,
+    kIp,        // raw(7): protocol is any
+    kFrames,    // packet(7), with the link's header
+    kPayloads,  // the same without
+  };
   struct Request {
     uint8_t protocol = 0;  // IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6
-    bool ipv6 = false;     // the guest's socket is of AF_INET6
+    // Of Raw.
+    RawKind raw = RawKind::kNone;
+    int32_t interface = 0;   // of packet(7): all, if 0
+    uint16_t ethertype = 0;  // of packet(7)
+    bool ipv6 = false;       // the guest's socket is of AF_INET6
     bool v6only = false;
     Endpoint local;        // any address, port 0: the outside chooses
     Endpoint remote;       // of Connect
@@ -79,6 +90,18 @@ class NetOutside : public base::RefCounted {
     uint8_t marks;    // which of the next two are there
     uint8_t tos, ttl;
     static constexpr uint8_t kTos = 1, kTtl = 2;
+  };
+  // Before each packet of a raw socket, either way.
+  struct RawHead {
+    std::array<uint8_t, 16> address{};  // of raw(7): where it goes, or came from (IpAddress)
+    uint32_t scope = 0;
+    // Of packet(7): struct sockaddr_ll.
+    int32_t interface = 0;
+    uint16_t ethertype = 0, hardware = 0;
+    uint8_t packet_type = 0, link_size = 0;
+    std::array<uint8_t, 8> link_address{};
+    uint16_t reserved = 0;
+    RelayHead relay{};  // to the outside only
   };
   // A host socket, non-blocking. With local and remote as guests shall see them: nobody asks the
   // host for them.
@@ -105,6 +128,10 @@ class NetOutside : public base::RefCounted {
   virtual void Listen(Request r, Done done) = 0;
   // UDP and ICMP: a bound socket that receives from anywhere.
   virtual void Bind(Request r, Done done) = 0;
+
+  // Whole packets, of all that comes to the outside: a relay, whose messages have a RawHead each.
+  // EPERM: raw sockets aren't allowed outside, or not of this kind.
+  virtual void Raw(Request r, Done done) = 0;
 
   // setsockopt(2) on a socket that was given; without an answer: the sentry has checked the value.
   virtual void SetOption(uint64_t id, Option o) = 0;

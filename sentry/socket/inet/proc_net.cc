@@ -32,7 +32,15 @@ std::string Hex(const IpAddress& a, bool v6) {
   return out;
 }
 
-// tcp4_seq_show(), udp4_seq_show() and their IPv6 likes.
+// Raw sockets of all protocols.
+constexpr int32_t kRaw = -1;
+
+bool IsOf(const InetSocket& s, int32_t family, int32_t protocol) {
+  const bool raw = s.type() == abi::kSOCK_RAW;
+  return s.family() == family && (protocol == kRaw ? raw : !raw && s.protocol() == protocol);
+}
+
+// tcp4_seq_show(), udp4_seq_show(), raw_seq_show() and their IPv6 likes.
 std::string Sockets(NetStack& stack, int32_t family, int32_t protocol) {
   const bool v6 = family == abi::kAF_INET6, tcp = protocol == abi::kIPPROTO_TCP;
   std::string out = v6 ? "  sl  local_address                         remote_address               "
@@ -44,7 +52,7 @@ std::string Sockets(NetStack& stack, int32_t family, int32_t protocol) {
   out += '\n';
   int line = 0;
   for (const base::Ref<InetSocket>& s : stack.Sockets()) {
-    if (s->family() != family || s->protocol() != protocol) continue;
+    if (!IsOf(*s, family, protocol)) continue;
     const InetSocket::Row r = s->Show();
     if (r.local.port == 0) continue;
     const uint32_t rx = r.receive_queue, tx = r.state == TcpState::kListen ? 0 : r.send_queue;
@@ -65,9 +73,8 @@ std::string Icmp(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_I
 std::string Icmp6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_ICMPV6); }
 std::string UdpLite(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_UDPLITE); }
 std::string UdpLite6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_UDPLITE); }
-// No socket is raw: an empty table.
-std::string Raw(NetStack& s) { return Sockets(s, abi::kAF_INET, abi::kIPPROTO_RAW); }
-std::string Raw6(NetStack& s) { return Sockets(s, abi::kAF_INET6, abi::kIPPROTO_RAW); }
+std::string Raw(NetStack& s) { return Sockets(s, abi::kAF_INET, kRaw); }
+std::string Raw6(NetStack& s) { return Sockets(s, abi::kAF_INET6, kRaw); }
 
 // dev_seq_show(). Packets are counted by message, bytes by payload.
 std::string Dev(NetStack& stack) {
@@ -133,7 +140,7 @@ std::string IfInet6(NetStack& stack) {
 int Count(NetStack& stack, int32_t family, int32_t protocol) {
   int n = 0;
   for (const base::Ref<InetSocket>& s : stack.Sockets()) {
-    n += s->family() == family && s->protocol() == protocol && s->Show().local.port != 0;
+    n += IsOf(*s, family, protocol) && s->Show().local.port != 0;
   }
   return n;
 }
@@ -144,18 +151,18 @@ std::string Sockstat(NetStack& stack) {
   Print(&out, "TCP: inuse %d orphan 0 tw 0 alloc %d mem 0\n",
         Count(stack, abi::kAF_INET, abi::kIPPROTO_TCP),
         Count(stack, abi::kAF_INET, abi::kIPPROTO_TCP));
-  Print(&out, "UDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+  Print(&out, "UDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
         Count(stack, abi::kAF_INET, abi::kIPPROTO_UDP),
-        Count(stack, abi::kAF_INET, abi::kIPPROTO_UDPLITE));
+        Count(stack, abi::kAF_INET, abi::kIPPROTO_UDPLITE), Count(stack, abi::kAF_INET, kRaw));
   return out;
 }
 
 std::string Sockstat6(NetStack& stack) {
   std::string out;
-  Print(&out, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse %d\nRAW6: inuse 0\n",
+  Print(&out, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse %d\nRAW6: inuse %d\n",
         Count(stack, abi::kAF_INET6, abi::kIPPROTO_TCP),
         Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDP),
-        Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDPLITE));
+        Count(stack, abi::kAF_INET6, abi::kIPPROTO_UDPLITE), Count(stack, abi::kAF_INET6, kRaw));
   return out + "FRAG6: inuse 0 memory 0\n";
 }
 
@@ -236,9 +243,9 @@ std::string Protocols(NetStack& stack) {
   return out;
 }
 
-// What a table of the kernel's shows while it is empty.
-std::string Packet(NetStack&) {
-  return "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
+std::string Packet(NetStack& stack) {
+  return "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n" +
+         stack.ObserverLines();
 }
 std::string Psched(NetStack&) { return "000003e8 00000040 000f4240 3b9aca00\n"; }
 std::string Ptype(NetStack&) {

@@ -66,8 +66,9 @@ constexpr Attribute kAttributes[] = {
     {"netdev_group", [](const NetInterface&) { return Line(0); }},
     {"operstate",
      [](const NetInterface& i) {
-       if (i.index == kLoopbackIndex) return std::string("unknown\n");
-       return std::string(Up(i) ? "up\n" : "down\n");
+       // Drivers without a carrier to tell of.
+       const bool unknown = i.index == kLoopbackIndex || (!i.kind.empty() && Up(i));
+       return std::string(unknown ? "unknown\n" : Up(i) ? "up\n" : "down\n");
      }},
     {"tx_queue_len", [](const NetInterface& i) { return Line(i.txqlen); }},
     {"type", [](const NetInterface& i) { return Line(i.type); }},

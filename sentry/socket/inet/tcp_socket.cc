@@ -233,7 +233,8 @@ void TcpSocket::ConnectOutside(base::Ref<NetOutside> outside, const Endpoint& to
 // tcp_v4_connect(), tcp_v6_connect().
 base::Result<void> TcpSocket::StartConnect(const Endpoint& to) {
   if (to.addr.is_multicast() || to.addr.is_broadcast()) return abi::Errno::kENETUNREACH;
-  const bool here = stack_->Locate(to.addr) == NetStack::Place::kHere;
+  const NetStack::Place place = stack_->Locate(to.addr);
+  const bool here = place == NetStack::Place::kHere;
   // Listeners inside come first, then those of the outside's loopback.
   base::Ref<base::RefCounted> found;
   if (here) {
@@ -245,6 +246,8 @@ base::Result<void> TcpSocket::StartConnect(const Endpoint& to) {
       ConnectOutside(std::move(outside), to);
       return {};
     }
+    // Where nobody is, Linux would ask for half a minute before it gives up.
+    if (place == NetStack::Place::kDiscard) return abi::Errno::kEHOSTUNREACH;
     if (!here) return abi::Errno::kENETUNREACH;
   }
   PortClaim claim;
@@ -253,7 +256,7 @@ base::Result<void> TcpSocket::StartConnect(const Endpoint& to) {
     claim = Claim(end_->claim_.local);
   }
   const bool own_port = claim.local.port != 0;
-  if (claim.local.addr.is_any()) claim.local.addr = NetStack::SourceFor(to.addr);
+  if (claim.local.addr.is_any()) claim.local.addr = stack_->SourceFor(to.addr);
   claim.dual = false;
   if (claim.local.addr.is_v4() != to.addr.is_v4()) return abi::Errno::kEADDRNOTAVAIL;
   if (own_port) {

@@ -27,6 +27,8 @@ class TcpSocket : public InetSocket {
   void OutsideLost(const base::Ref<NetOutside>& next) override;
 
  protected:
+  // There are no segments.
+  bool filterable() const override { return false; }
   base::Result<uint32_t> QueuedBytes(bool receive) override;
   bool bound() override;
   bool connected() override;

@@ -1,5 +1,4 @@
-// Sending and receiving datagrams (udp_sendmsg(), udp_recvmsg(), ping_v4_sendmsg(); control
-// messages as ip_cmsg_send(), ip_cmsg_recv_offset() and their IPv6 likes).
+// Sending and receiving datagrams (udp_sendmsg(), udp_recvmsg(), ping_v4_sendmsg()).
 #include <algorithm>
 
 #include "platform/base/byte_order.h"
@@ -7,31 +6,15 @@
 #include "sentry/socket/inet/udp_socket.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/epoll.h"
+#include "syscalls/abi/netlink.h"
 
 namespace sentry {
 
 namespace {
 constexpr uint32_t kReadable = abi::kEPOLLIN | abi::kEPOLLRDNORM;
-constexpr uint8_t kIcmpEchoReply = 0, kIcmpEcho = 8, kIcmp6Echo = 128, kIcmp6EchoReply = 129;
+constexpr uint8_t kIcmpEcho = 8, kIcmp6Echo = 128;
 constexpr uint8_t kIcmpUnreachable = 3, kIcmpPort = 3, kIcmp6Unreachable = 1, kIcmp6Port = 4;
 constexpr uint32_t kIcmpHeader = 8;
-
-template <typename T>
-base::Result<T> Field(const ControlMessage& m) {
-  T v;
-  if (m.data.size() != sizeof v) return abi::Errno::kEINVAL;
-  memcpy(&v, m.data.data(), sizeof v);
-  return v;
-}
-
-// RFC 1071.
-uint16_t Checksum(const uint8_t* p, size_t n) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i + 1 < n; i += 2) sum += uint32_t{p[i]} << 8 | p[i + 1];
-  if (n % 2 != 0) sum += uint32_t{p[n - 1]} << 8;
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
 }  // namespace
 
 base::Result<void> UdpSocket::ReadControls(const SendArgs& args, Target* t) {
@@ -39,59 +22,15 @@ base::Result<void> UdpSocket::ReadControls(const SendArgs& args, Target* t) {
   t->controls = args.ancillary->controls;
   for (const ControlMessage& m : args.ancillary->controls) {
     if (m.level == abi::kSOL_UDP && m.type == abi::kUDP_SEGMENT && !is_ping()) {
-      t->segment = TRY(Field<uint16_t>(m));
-    } else if (m.level == abi::kSOL_IP) {
-      switch (m.type) {
-        case abi::kIP_PKTINFO: {
-          const auto info = TRY(Field<abi::InPktinfo>(m));
-          if (info.spec_dst != 0) {
-            t->from.addr = IpAddress::V4(ntohl(info.spec_dst));
-            t->has_source = true;
-          }
-          break;
-        }
-        case abi::kIP_TTL: {
-          const int32_t v = TRY(Field<int32_t>(m));
-          if (v < 1 || v > 255) return abi::Errno::kEINVAL;
-          t->ttl = static_cast<uint8_t>(v);
-          break;
-        }
-        case abi::kIP_TOS: {
-          const int32_t v = m.data.size() == 1 ? m.data[0] : TRY(Field<int32_t>(m));
-          if (v < 0 || v > 255) return abi::Errno::kEINVAL;
-          t->tos = static_cast<uint8_t>(v);
-          break;
-        }
-        case abi::kIP_RETOPTS:
-          break;
-        default:
-          return abi::Errno::kEINVAL;
-      }
-    } else if (m.level == abi::kSOL_IPV6 && ipv6()) {
-      switch (m.type) {
-        case abi::kIPV6_PKTINFO: {
-          const auto info = TRY(Field<abi::In6Pktinfo>(m));
-          const IpAddress source = IpAddress::V6(info.addr);
-          if (source != IpAddress{}) {
-            t->from.addr = source;
-            t->has_source = true;
-          }
-          break;
-        }
-        case abi::kIPV6_HOPLIMIT:
-        case abi::kIPV6_TCLASS: {
-          const int32_t v = TRY(Field<int32_t>(m));
-          if (v < -1 || v > 255) return abi::Errno::kEINVAL;
-          if (v >= 0) (m.type == abi::kIPV6_TCLASS ? t->tos : t->ttl) = static_cast<uint8_t>(v);
-          break;
-        }
-        case abi::kIPV6_DONTFRAG:
-          break;
-        default:
-          return abi::Errno::kEINVAL;
-      }
+      uint16_t segment;
+      if (m.data.size() != sizeof segment) return abi::Errno::kEINVAL;
+      memcpy(&segment, m.data.data(), sizeof segment);
+      t->segment = segment;
+    } else {
+      TRY(ReadIpControl(m, t));
     }
   }
+  if (t->has_source) t->from.addr = t->source;
   return {};
 }
 
@@ -113,16 +52,7 @@ base::Result<UdpSocket::Target> UdpSocket::FindTarget(const SendArgs& args) {
   const bool v4 = t.to.addr.is_v4();
   t.from = local;
   if (wants_controls_.load(std::memory_order_relaxed)) {
-    const bool multicast = t.to.addr.is_multicast();
-    if (v4) {
-      t.tos = static_cast<uint8_t>(Option(abi::kSOL_IP, abi::kIP_TOS));
-      t.ttl = static_cast<uint8_t>(
-          Option(abi::kSOL_IP, multicast ? abi::kIP_MULTICAST_TTL : abi::kIP_TTL));
-    } else {
-      t.tos = static_cast<uint8_t>(Option(abi::kSOL_IPV6, abi::kIPV6_TCLASS));
-      t.ttl = static_cast<uint8_t>(
-          Option(abi::kSOL_IPV6, multicast ? abi::kIPV6_MULTICAST_HOPS : abi::kIPV6_UNICAST_HOPS));
-    }
+    MarkAsSet(t.to.addr, &t);
     t.segment = static_cast<uint32_t>(is_ping() ? 0 : Option(abi::kSOL_UDP, abi::kUDP_SEGMENT));
   } else if (t.to.addr.is_multicast()) {
     t.ttl = 1;
@@ -133,7 +63,7 @@ base::Result<UdpSocket::Target> UdpSocket::FindTarget(const SendArgs& args) {
   if (t.from.addr.is_any()) {
     t.from.addr = t.to.addr.is_multicast() || t.to.addr.is_broadcast()
                       ? IpAddress::V4(abi::kINADDR_LOOPBACK)
-                      : NetStack::SourceFor(t.to.addr);
+                      : stack_->SourceFor(t.to.addr);
     if (!v4 && t.to.addr.is_multicast()) {
       t.from.addr = IpAddress{};
       t.from.addr.b[15] = 1;
@@ -211,6 +141,7 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   c.lo_packets.fetch_add(1, std::memory_order_relaxed);
   c.lo_bytes.fetch_add(p.len, std::memory_order_relaxed);
   if (t.to.addr.is_multicast() || t.to.addr.is_broadcast()) {
+    if (stack_->observed()) stack_->Show(WholePacket(p));
     for (const base::Ref<base::RefCounted>& r : ports().FindAll(t.to, t.from)) {
       auto& s = static_cast<UdpSocket&>(*r);
       if (t.to.addr.is_multicast() && !s.IsMember(t.to.addr)) continue;
@@ -228,7 +159,10 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   }
   if (base::Ref<NetOutside> o = ReceiverOutside(t.to, t.from))
     return SendOutside(std::move(o), t, p);
-  if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
+  const NetStack::Place place = stack_->Locate(t.to.addr);
+  if (place == NetStack::Place::kDiscard) return {};
+  if (place != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
+  if (stack_->observed()) stack_->Show(WholePacket(p));
   const auto hash = static_cast<uint32_t>(absl::HashOf(t.from.addr, t.from.port));
   base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash);
   if (!found) {
@@ -264,21 +198,53 @@ base::Result<void> UdpSocket::Echo(const Target& t, Packet p) {
   if (h[0] != (v4 ? kIcmpEcho : kIcmp6Echo) || h[1] != 0) return abi::Errno::kEINVAL;
   if (base::Ref<NetOutside> o = ReceiverOutside(t.to, t.from))
     return SendOutside(std::move(o), t, p);
-  if (stack_->Locate(t.to.addr) != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
-  h[0] = v4 ? kIcmpEchoReply : kIcmp6EchoReply;
-  h[2] = h[3] = 0;
+  const NetStack::Place place = stack_->Locate(t.to.addr);
+  if (place == NetStack::Place::kDiscard) return {};
+  if (place != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   h[4] = static_cast<uint8_t>(t.from.port >> 8);
   h[5] = static_cast<uint8_t>(t.from.port);
-  const uint16_t sum = Checksum(h, p.len);
-  h[2] = static_cast<uint8_t>(sum >> 8);
-  h[3] = static_cast<uint8_t>(sum);
+  SetIcmpChecksum(t.from.addr, t.to.addr, {h, p.len});
+  const LocalPacket request = MakePacket(static_cast<uint8_t>(protocol()), t.from.addr, t.to.addr,
+                                         p.tos, p.ttl, {h, p.len});
+  LocalPacket reply;
+  if (!MakeEchoReply(request, &reply)) return {};
+  if (stack_->observed()) {
+    stack_->Show(request);
+    stack_->Show(reply);
+  }
+  std::copy(reply.payload().begin(), reply.payload().end(), h);
   p.from = Endpoint{t.to.addr, 0, t.to.scope_id};
   p.to = t.from;
   Deliver(std::move(p));
   return {};
 }
 
+LocalPacket UdpSocket::WholePacket(const Packet& p) const {
+  return MakeUdpPacket(static_cast<uint8_t>(protocol()), p.from, p.to, p.tos, p.ttl,
+                       {p.data.get(), p.len});
+}
+
+bool UdpSocket::PassesFilter(Packet* p) const {
+  const base::Ref<SocketFilter> f = filter();
+  if (!f) return true;
+  const LocalPacket whole = is_ping()
+                                ? MakePacket(static_cast<uint8_t>(protocol()), p->from.addr,
+                                             p->to.addr, p->tos, p->ttl, {p->data.get(), p->len})
+                                : WholePacket(*p);
+  const std::optional<size_t> keep = f->Run({.data = whole.payload(),
+                                             .network = whole.bytes,
+                                             .ethertype = whole.ethertype,
+                                             .interface = p->interface,
+                                             .hardware = abi::kARPHRD_LOOPBACK});
+  if (!keep) return false;
+  // sk_filter_trim_cap(): the header stays.
+  const size_t header = is_ping() ? 0 : whole.payload().size() - p->len;
+  p->len = static_cast<uint32_t>(std::max(*keep, header) - header);
+  return true;
+}
+
 bool UdpSocket::Deliver(Packet p) {
+  if (!PassesFilter(&p)) return true;
   if (flag(abi::kSO_TIMESTAMP) || flag(abi::kSO_TIMESTAMPNS)) p.stamp = HostClock().Realtime();
   base::MutexLock lock(mu_);
   if (cost_ + p.cost() > receive_buffer_.load(std::memory_order_relaxed) && !packets_.empty()) {
@@ -294,6 +260,7 @@ bool UdpSocket::Deliver(Packet p) {
 // __udp4_lib_err(): a connected socket hears of it; others only if they ask for errors.
 void UdpSocket::PortUnreachable(const Target& t, Packet p) {
   const bool v4 = t.to.addr.is_v4();
+  if (stack_->observed()) stack_->Show(MakePortUnreachable(WholePacket(p)));
   const bool wants =
       wants_controls_.load(std::memory_order_relaxed) &&
       Option(v4 ? abi::kSOL_IP : abi::kSOL_IPV6, v4 ? abi::kIP_RECVERR : abi::kIPV6_RECVERR) != 0;
@@ -313,44 +280,12 @@ void UdpSocket::PortUnreachable(const Target& t, Packet p) {
 }
 
 void UdpSocket::AddControls(const Packet& p, std::vector<ControlMessage>* out) {
-  const bool v4 = p.to.addr.is_v4();
   if (flag(abi::kSO_RXQ_OVFL)) {
     out->push_back(ControlMessage::Of(abi::kSOL_SOCKET, abi::kSO_RXQ_OVFL,
                                       drops_.load(std::memory_order_relaxed)));
   }
   if (!wants_controls_.load(std::memory_order_relaxed)) return;
-  if (v4) {
-    if (Option(abi::kSOL_IP, abi::kIP_PKTINFO) != 0) {
-      const uint32_t addr = htonl(p.to.addr.v4());
-      const uint32_t spec = p.to.addr.is_multicast() ? htonl(p.from.addr.v4()) : addr;
-      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_PKTINFO,
-                                        abi::InPktinfo{p.interface, spec, addr}));
-    }
-    if (Option(abi::kSOL_IP, abi::kIP_RECVTTL) != 0) {
-      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_TTL, int32_t{p.ttl}));
-    }
-    if (Option(abi::kSOL_IP, abi::kIP_RECVTOS) != 0) {
-      out->push_back(ControlMessage::Of(abi::kSOL_IP, abi::kIP_TOS, p.tos));
-    }
-    if (Option(abi::kSOL_IP, abi::kIP_RECVORIGDSTADDR) != 0) {
-      out->push_back(ControlMessage::Of(
-          abi::kSOL_IP, abi::kIP_RECVORIGDSTADDR,
-          abi::SockaddrIn{abi::kAF_INET, htons(p.to.port), htonl(p.to.addr.v4()), {}}));
-    }
-  }
-  if (!ipv6()) return;
-  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVPKTINFO) != 0) {
-    out->push_back(
-        ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_PKTINFO,
-                           abi::In6Pktinfo{p.to.addr.v6(), static_cast<uint32_t>(p.interface)}));
-  }
-  if (v4) return;
-  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVHOPLIMIT) != 0) {
-    out->push_back(ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_HOPLIMIT, int32_t{p.ttl}));
-  }
-  if (Option(abi::kSOL_IPV6, abi::kIPV6_RECVTCLASS) != 0) {
-    out->push_back(ControlMessage::Of(abi::kSOL_IPV6, abi::kIPV6_TCLASS, int32_t{p.tos}));
-  }
+  AddIpControls({p.from, p.to, p.tos, p.ttl, p.interface}, out);
 }
 
 // ip_recv_error(), ipv6_recv_error().
@@ -397,6 +332,7 @@ base::Result<uint64_t> UdpSocket::ReceiveError(IoBuffer& dst, RecvArgs& args) {
 }
 
 base::Result<uint64_t> UdpSocket::ReceiveOutside(UdpOutside& out, IoBuffer& dst, RecvArgs& args) {
+  if (filter()) return ReceiveFiltered(out, dst, args);
   const uint64_t room = dst.remaining();
   const bool controls = wants_controls_.load(std::memory_order_relaxed) ||
                         flag(abi::kSO_TIMESTAMP) || flag(abi::kSO_TIMESTAMPNS);
@@ -406,6 +342,36 @@ base::Result<uint64_t> UdpSocket::ReceiveOutside(UdpOutside& out, IoBuffer& dst,
   args.from = Name(r.from);
   args.ancillary.controls = std::move(r.controls);
   return std::min(r.bytes, room);
+}
+
+// As ReceiveOutside, of what passes the filter. What doesn't is gone when somebody looks for it.
+base::Result<uint64_t> UdpSocket::ReceiveFiltered(UdpOutside& out, IoBuffer& dst, RecvArgs& args) {
+  Packet p;
+  p.data.reset(new uint8_t[UINT16_MAX]);
+  for (;;) {
+    IoBuffer all = IoBuffer::Kernel(p.data.get(), UINT16_MAX);
+    HostEnd::Received r = TRY(out.Receive(all, args.flags & ~abi::kMSG_TRUNC, true));
+    p.len = static_cast<uint32_t>(std::min<uint64_t>(r.bytes, UINT16_MAX));
+    p.from = r.from;
+    {
+      base::MutexLock lock(mu_);
+      p.to = outside_local_.port != 0 ? outside_local_ : claim_.local;
+    }
+    // The queue of errors isn't filtered.
+    if ((args.flags & abi::kMSG_ERRQUEUE) == 0 && !PassesFilter(&p)) {
+      if ((args.flags & abi::kMSG_PEEK) == 0) continue;
+      IoBuffer none = IoBuffer::Kernel(p.data.get(), UINT16_MAX);
+      TRY(out.Receive(none, 0, false));
+      continue;
+    }
+    const uint64_t n = std::min<uint64_t>(p.len, dst.remaining());
+    if (dst.CopyTo(p.data.get(), n) != n) return abi::Errno::kEFAULT;
+    args.msg_flags |= r.flags | (n < p.len ? abi::kMSG_TRUNC : 0);
+    args.full_length = p.len;
+    args.from = Name(r.from);
+    args.ancillary.controls = std::move(r.controls);
+    return n;
+  }
 }
 
 base::Result<uint64_t> UdpSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {

@@ -171,7 +171,7 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
     local = bound_;  // a port that nobody asked for is the outside's to choose
     from = claim_.local;
   }
-  if (from.addr.is_any()) from.addr = NetStack::SourceFor(to.addr);
+  if (from.addr.is_any()) from.addr = stack_->SourceFor(to.addr);
   if (base::Ref<NetOutside> o = group ? nullptr : ReceiverOutside(to, from)) {
     const Endpoint seen = TRY(MakeOutside(std::move(o))->Connect(task, OutsideRequest(local, to)));
     base::MutexLock lock(mu_);
@@ -182,14 +182,17 @@ base::Result<void> UdpSocket::Connect(Task& task, const SockAddr& addr) {
     queue_.Wake(kWritable);
     return {};
   }
-  if (!group && stack_->Locate(to.addr) != NetStack::Place::kHere) {
-    return abi::Errno::kENETUNREACH;
+  if (!group) {
+    const NetStack::Place place = stack_->Locate(to.addr);
+    if (place != NetStack::Place::kHere && place != NetStack::Place::kDiscard) {
+      return abi::Errno::kENETUNREACH;
+    }
   }
   PortClaim claim;
   {
     base::MutexLock lock(mu_);
     if (claim_.local.addr.is_any() && !to.addr.is_multicast() && !to.addr.is_broadcast()) {
-      claim_.local.addr = NetStack::SourceFor(to.addr);
+      claim_.local.addr = stack_->SourceFor(to.addr);
     }
     claim = Claim(claim_.local);
     claim_ = claim;

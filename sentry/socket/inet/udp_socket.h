@@ -69,11 +69,9 @@ class UdpSocket : public InetSocket {
     abi::SockExtendedErr error{};
   };
   // What a message is sent with.
-  struct Target {
+  struct Target : Sending {
     Endpoint from, to;
-    uint8_t tos = 0, ttl = 64;
-    uint32_t segment = 0;  // UDP_SEGMENT
-    bool has_source = false;
+    uint32_t segment = 0;                      // UDP_SEGMENT
     std::span<const ControlMessage> controls;  // those that were sent with it
   };
   // What a packet in a receive buffer counts beside its bytes (the kernel's struct sk_buff).
@@ -111,11 +109,16 @@ class UdpSocket : public InetSocket {
   base::Result<void> Transmit(const Target& t, Packet p);
   base::Result<void> SendOutside(base::Ref<NetOutside> o, const Target& t, const Packet& p);
   base::Result<void> Echo(const Target& t, Packet p);
+  // Of UDP and UDP-Lite: with its headers.
+  LocalPacket WholePacket(const Packet& p) const;
+  // SO_ATTACH_FILTER, which may shorten it.
+  bool PassesFilter(Packet* p) const;
   // Takes a packet that another socket sent; false: no room.
   bool Deliver(Packet p);
   void PortUnreachable(const Target& t, Packet p);
   base::Result<uint64_t> ReceiveError(IoBuffer& dst, RecvArgs& args);
   base::Result<uint64_t> ReceiveOutside(UdpOutside& out, IoBuffer& dst, RecvArgs& args);
+  base::Result<uint64_t> ReceiveFiltered(UdpOutside& out, IoBuffer& dst, RecvArgs& args);
   void AddControls(const Packet& p, std::vector<ControlMessage>* out);
 
   WaitQueue queue_;

@@ -17,6 +17,18 @@ static_assert(sizeof(NetOutside::RelayHead) == sizeof(wire::RelayHead) &&
               NetOutside::RelayHead::kTos == wire::kTos &&
               NetOutside::RelayHead::kTtl == wire::kTtl);
 
+static_assert(sizeof(NetOutside::RawHead) == sizeof(wire::RawHead) &&
+              offsetof(NetOutside::RawHead, interface) == offsetof(wire::RawHead, interface) &&
+              offsetof(NetOutside::RawHead, packet_type) == offsetof(wire::RawHead, packet_type) &&
+              offsetof(NetOutside::RawHead, link_address) ==
+                  offsetof(wire::RawHead, link_address) &&
+              offsetof(NetOutside::RawHead, relay) == offsetof(wire::RawHead, relay));
+static_assert(static_cast<int>(NetOutside::RawKind::kIp) == static_cast<int>(wire::RawKind::kIp) &&
+              static_cast<int>(NetOutside::RawKind::kFrames) ==
+                  static_cast<int>(wire::RawKind::kFrames) &&
+              static_cast<int>(NetOutside::RawKind::kPayloads) ==
+                  static_cast<int>(wire::RawKind::kPayloads));
+
 constexpr int64_t kConfigLife = 1'000'000'000;
 
 IpAddress FromWire(const netgofer::Address& a) {
@@ -97,6 +109,10 @@ void NetGoferOutside::Ask(wire::Op op, const Request& r, Done done) {
   const wire::SocketRequest body{.local = ToWire(r.local),
                                  .remote = ToWire(r.remote),
                                  .backlog = r.backlog,
+                                 .interface = r.interface,
+                                 .ethertype = r.ethertype,
+                                 .raw = static_cast<uint8_t>(r.raw),
+                                 .reserved = 0,
                                  .protocol = r.protocol,
                                  .v6only = r.v6only,
                                  .ipv6 = r.ipv6,
@@ -121,6 +137,8 @@ void NetGoferOutside::Connect(Request r, Done done) { Ask(wire::Op::kConnect, r,
 void NetGoferOutside::Listen(Request r, Done done) { Ask(wire::Op::kListen, r, std::move(done)); }
 
 void NetGoferOutside::Bind(Request r, Done done) { Ask(wire::Op::kBind, r, std::move(done)); }
+
+void NetGoferOutside::Raw(Request r, Done done) { Ask(wire::Op::kRaw, r, std::move(done)); }
 
 void NetGoferOutside::SetOption(uint64_t id, Option o) {
   client()->SetOption(id, {o.level, o.name, o.value});

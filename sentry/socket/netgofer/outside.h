@@ -18,6 +18,7 @@ class NetGoferOutside : public NetOutside {
   void Connect(Request r, Done done) override;
   void Listen(Request r, Done done) override;
   void Bind(Request r, Done done) override;
+  void Raw(Request r, Done done) override;
   void SetOption(uint64_t id, Option o) override;
   void Closed(uint64_t id) override;
   // As it was at most a second ago; the last known, once the net gofer is gone.

@@ -37,6 +37,16 @@ class NetlinkMessage {
   NetlinkMessage& Value(int32_t type, const T& v) {
     return Attribute(type, &v, sizeof v);
   }
+  // An attribute that holds those that fill() puts into this message.
+  template <typename F>
+  NetlinkMessage& Nest(int32_t type, F&& fill) {
+    const size_t at = bytes_.size();
+    Append(abi::Nlattr{0, static_cast<uint16_t>(type)});
+    fill();
+    const auto len = static_cast<uint16_t>(bytes_.size() - at);
+    memcpy(&bytes_[at], &len, sizeof len);
+    return *this;
+  }
   // With its NUL.
   NetlinkMessage& Text(int32_t type, const std::string& s) {
     return Attribute(type, s.c_str(), s.size() + 1);
@@ -66,6 +76,11 @@ struct NetlinkRequest {
   }
   // The attribute's bytes behind a fixed header of that size; data() is null if there is none.
   std::span<const uint8_t> Find(size_t head, uint16_t type) const {
+    return FindIn(payload, head, type);
+  }
+  // The same in an attribute that holds others (head 0).
+  static std::span<const uint8_t> FindIn(std::span<const uint8_t> payload, size_t head,
+                                         uint16_t type) {
     for (size_t at = abi::NlAlign(static_cast<uint32_t>(head));
          at + sizeof(abi::Nlattr) <= payload.size();) {
       abi::Nlattr a;

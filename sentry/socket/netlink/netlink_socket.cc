@@ -205,6 +205,11 @@ base::Result<uint64_t> NetlinkSocket::Send(Task* task, IoBuffer& src, SendArgs& 
 }
 
 void NetlinkSocket::PutLocked(std::vector<uint8_t> message) {
+  if (const base::Ref<SocketFilter> f = filter()) {
+    const std::optional<size_t> keep = f->Run({.data = message});
+    if (!keep) return;
+    message.resize(*keep);
+  }
   packets_.push_back(std::move(message));
 }
 

@@ -33,6 +33,8 @@ using NetlinkHandler = base::Result<void> (*)(Task& task, NetStack& stack,
                                               const NetlinkRequest& request, NetlinkReply* reply);
 base::Result<void> AnswerRoute(Task& task, NetStack& stack, const NetlinkRequest& request,
                                NetlinkReply* reply);
+// Of AnswerRoute: the requests that change something.
+base::Result<void> ChangeRoute(NetStack& stack, const NetlinkRequest& request);
 base::Result<void> AnswerSockDiag(Task& task, NetStack& stack, const NetlinkRequest& request,
                                   NetlinkReply* reply);
 

@@ -1,5 +1,5 @@
 // NETLINK_ROUTE (rtnetlink(7); net/core/rtnetlink.c, net/ipv4/devinet.c, fib_frontend.c and
-// IPv6's): links, addresses, routes, rules. Interfaces of the outside can be seen, not changed.
+// IPv6's): what links, addresses, routes and rules there are.
 #include <algorithm>
 
 #include "sentry/kernel/task.h"
@@ -27,11 +27,14 @@ void AddLink(const NetInterface& i, const NetCounters& c, NetlinkReply* reply) {
   constexpr uint32_t kLowerUp = 0x10000;
   m.Append(abi::Ifinfomsg{0, 0, i.type, i.index, i.flags | (up ? kLowerUp : 0), 0});
   m.Text(abi::kIFLA_IFNAME, i.name).Value(abi::kIFLA_TXQLEN, i.txqlen);
-  m.Value(abi::kIFLA_OPERSTATE, !up ? kOperDown : lo ? kOperUnknown : kOperUp);
+  // Drivers without a carrier to tell of.
+  const uint8_t up_state = lo || !i.kind.empty() ? kOperUnknown : kOperUp;
+  m.Value(abi::kIFLA_OPERSTATE, up ? up_state : kOperDown);
   m.Value(abi::kIFLA_LINKMODE, uint8_t{0}).Value(abi::kIFLA_MTU, i.mtu);
   m.Value(abi::kIFLA_GROUP, uint32_t{0}).Value(abi::kIFLA_PROMISCUITY, uint32_t{0});
   m.Value(abi::kIFLA_NUM_TX_QUEUES, uint32_t{1}).Value(abi::kIFLA_NUM_RX_QUEUES, uint32_t{1});
-  m.Value(abi::kIFLA_CARRIER, static_cast<uint8_t>(up)).Text(abi::kIFLA_QDISC, "noqueue");
+  m.Value(abi::kIFLA_CARRIER, static_cast<uint8_t>(up));
+  m.Text(abi::kIFLA_QDISC, up || lo || i.kind.empty() ? "noqueue" : "noop");
   const std::array<uint8_t, 6> all_ones{255, 255, 255, 255, 255, 255};
   m.Value(abi::kIFLA_ADDRESS, i.hwaddr);
   m.Value(abi::kIFLA_BROADCAST, lo ? std::array<uint8_t, 6>{} : all_ones);
@@ -42,6 +45,9 @@ void AddLink(const NetInterface& i, const NetCounters& c, NetlinkReply* reply) {
     stats[2] = stats[3] = c.lo_bytes.load(std::memory_order_relaxed);
   }
   m.Value(abi::kIFLA_STATS64, stats);
+  if (!i.kind.empty()) {
+    m.Nest(abi::kIFLA_LINKINFO, [&] { m.Text(abi::kIFLA_INFO_KIND, i.kind); });
+  }
   reply->Add(std::move(m));
 }
 
@@ -201,62 +207,6 @@ base::Result<void> GetRule(const NetlinkRequest& r, NetlinkReply* reply) {
   return {};
 }
 
-base::Result<uint32_t> Number(std::span<const uint8_t> attribute) {
-  uint32_t v;
-  if (attribute.size() < sizeof v) return abi::Errno::kERANGE;
-  memcpy(&v, attribute.data(), sizeof v);
-  return v;
-}
-
-// RTM_NEWLINK and RTM_SETLINK of a link that exists: what can be changed of lo.
-base::Result<void> SetLink(NetStack& stack, const NetlinkRequest& r) {
-  const auto head = r.Head<abi::Ifinfomsg>();
-  int32_t index = head.index;
-  const std::span<const uint8_t> name = r.Find(sizeof head, abi::kIFLA_IFNAME);
-  if (index == 0 && !name.empty()) index = stack.InterfaceIndex(NameIn(name));
-  if (index == 0 && r.header.type == abi::kRTM_NEWLINK) {
-    // Kinds of links that could be made: none.
-    return (r.header.flags & abi::kNLM_F_CREATE) != 0 ? abi::Errno::kEOPNOTSUPP
-                                                      : abi::Errno::kENODEV;
-  }
-  if (index <= 0) return name.empty() ? abi::Errno::kEINVAL : abi::Errno::kENODEV;
-  if (index != kLoopbackIndex) return abi::Errno::kEOPNOTSUPP;
-  if (std::span<const uint8_t> mtu = r.Find(sizeof head, abi::kIFLA_MTU); mtu.data() != nullptr) {
-    stack.set_loopback_mtu(TRY(Number(mtu)));
-  }
-  if (std::span<const uint8_t> n = r.Find(sizeof head, abi::kIFLA_TXQLEN); n.data() != nullptr) {
-    stack.set_loopback_txqlen(TRY(Number(n)));
-  }
-  if ((head.change & abi::kIFF_UP) != 0) stack.set_loopback_up((head.flags & abi::kIFF_UP) != 0);
-  return {};
-}
-
-// inet_rtm_newaddr(), inet6_rtm_newaddr() and their opposites, of lo.
-base::Result<void> ChangeAddr(NetStack& stack, const NetlinkRequest& r) {
-  const auto head = r.Head<abi::Ifaddrmsg>();
-  const bool v4 = head.family == abi::kAF_INET;
-  if (!v4 && head.family != abi::kAF_INET6) return abi::Errno::kEOPNOTSUPP;
-  std::span<const uint8_t> bytes = r.Find(sizeof head, abi::kIFA_LOCAL);
-  if (bytes.data() == nullptr) bytes = r.Find(sizeof head, abi::kIFA_ADDRESS);
-  NetInterface::Address a;
-  a.prefix = head.prefixlen;
-  if (v4) a.addr = IpAddress::V4(0);
-  if (bytes.size() != AddressLength(a.addr) || a.prefix > 8 * bytes.size()) {
-    return abi::Errno::kEINVAL;
-  }
-  std::copy(bytes.begin(), bytes.end(), a.addr.b.end() - static_cast<long>(bytes.size()));
-  const auto index = static_cast<int32_t>(head.index);
-  if (index != kLoopbackIndex) {
-    const std::vector<NetInterface> all = stack.Interfaces();
-    const bool known = std::any_of(all.begin(), all.end(),
-                                   [&](const NetInterface& i) { return i.index == index; });
-    return known ? abi::Errno::kEOPNOTSUPP : abi::Errno::kENODEV;
-  }
-  if (r.header.type == abi::kRTM_DELADDR) return stack.RemoveLoopbackAddress(a);
-  if (!v4 && (a.addr.is_any() || a.addr.is_multicast())) return abi::Errno::kEADDRNOTAVAIL;
-  return stack.AddLoopbackAddress(a, (r.header.flags & abi::kNLM_F_REPLACE) != 0);
-}
-
 }  // namespace
 
 // rtnetlink_rcv_msg().
@@ -276,10 +226,12 @@ base::Result<void> AnswerRoute(Task& task, NetStack& stack, const NetlinkRequest
       return GetRule(r, reply);
     case abi::kRTM_NEWLINK:
     case abi::kRTM_SETLINK:
-      return SetLink(stack, r);
+    case abi::kRTM_DELLINK:
     case abi::kRTM_NEWADDR:
     case abi::kRTM_DELADDR:
-      return ChangeAddr(stack, r);
+    case abi::kRTM_NEWROUTE:
+    case abi::kRTM_DELROUTE:
+      return ChangeRoute(stack, r);
     case abi::kRTM_GETNEIGH:
     case abi::kRTM_GETQDISC:
       // There are none.

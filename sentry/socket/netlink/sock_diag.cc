@@ -37,6 +37,7 @@ base::Result<void> AnswerSockDiag(Task& task, NetStack& stack, const NetlinkRequ
   }
   for (const base::Ref<InetSocket>& s : stack.Sockets()) {
     if (s->family() != head.family || s->protocol() != head.protocol) continue;
+    if (s->type() == abi::kSOCK_RAW) continue;  // CONFIG_INET_RAW_DIAG
     const InetSocket::Row row = s->Show();
     if ((head.states & uint32_t{1} << static_cast<int>(row.state)) == 0) continue;
     // A socket without a port is in no table.
