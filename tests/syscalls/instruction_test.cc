@@ -104,6 +104,83 @@ TEST(Instruction, LockWhereItMayNotStand) {
   EXPECT_EQ(SignalOf({0xf0, 0x89, 0xc0}), SIGILL);  // lock mov %eax, %eax
 }
 
+sigjmp_buf jump;
+void Jump(int) { siglongjmp(jump, 1); }
+
+// Runs code with every register 0, and a stack; a signal ends it.
+[[noreturn]] void Enter(const uint8_t* code, uint8_t* stack) {
+  asm volatile(
+      "mov %1, %%rsp\n push %0\n"
+      "xor %%eax, %%eax\n xor %%ebx, %%ebx\n xor %%ecx, %%ecx\n xor %%edx, %%edx\n"
+      "xor %%esi, %%esi\n xor %%edi, %%edi\n xor %%ebp, %%ebp\n xor %%r8d, %%r8d\n"
+      "xor %%r9d, %%r9d\n xor %%r10d, %%r10d\n xor %%r11d, %%r11d\n xor %%r12d, %%r12d\n"
+      "xor %%r13d, %%r13d\n xor %%r14d, %%r14d\n xor %%r15d, %%r15d\n"
+      "ret" ::"a"(code),
+      "d"(stack));
+  __builtin_unreachable();
+}
+
+// Whatever an opcode is, it does what it may and nothing else: in place of its operands, and behind
+// it, stand breakpoints, so that each ends in a signal.
+TEST(Instruction, EveryOpcode) {
+  COVERS("rt_sigaction", "sigaltstack");
+  constexpr uint8_t kInt3 = 0xcc;
+  auto map = [](int protection) {
+    return static_cast<uint8_t*>(
+        mmap(nullptr, kPage, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  };
+  uint8_t* page = map(PROT_READ | PROT_WRITE | PROT_EXEC);
+  uint8_t* stack = map(PROT_READ | PROT_WRITE);
+  std::vector<uint8_t> handler_stack(65536);
+  stack_t alternative{};
+  alternative.ss_sp = handler_stack.data();
+  alternative.ss_size = handler_stack.size();
+  ASSERT_OK(sigaltstack(&alternative, nullptr));
+  struct sigaction sa {};
+  sa.sa_handler = Jump;
+  sa.sa_flags = SA_ONSTACK | SA_NODEFER;
+  for (int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP}) sigaction(s, &sa, nullptr);
+
+  memset(page, kInt3, kPage);
+  volatile int tried = 0, ended = 0;
+  auto run = [&](const Code& code) {
+    uint8_t* at = page + kPage / 2;
+    memset(at, kInt3, 16);
+    memcpy(at, code.data(), code.size());
+    memset(stack, 0, kPage);
+    tried = tried + 1;
+    if (sigsetjmp(jump, 0) == 0) Enter(at, stack + kPage / 2);
+    ended = ended + 1;
+  };
+  // The prefix is part of the opcode of many; 0x90 stands for none.
+  for (uint8_t prefix : {0x90, 0x66, 0xf2, 0xf3}) {
+    for (int n = 0; n < 256; n++) {
+      const auto op = static_cast<uint8_t>(n);
+      // A register, and memory at 0.
+      for (uint8_t operand : {0xc0, 0x00}) {
+        // Not the far returns, which are below.
+        if (op != 0xca && op != 0xcb && op != 0xcf) run({prefix, op, operand});
+        // Not system calls, nor what changes the base of this program's own variables.
+        if (op != 0x05 && op != 0x34 && op != 0xa1) run({prefix, 0x0f, op, operand});
+        // Of those with three bytes, which are vectors' else, the system's: virtual machines and
+        // address spaces, shadow stacks, messages to devices.
+        if ((op >= 0x80 && op <= 0x87) || op >= 0xf0) run({prefix, 0x0f, 0x38, op, operand});
+      }
+      // Those with many meanings: the system's tables, virtual machines, control and debug
+      // registers, extended state.
+      for (uint8_t group : {0x00, 0x01, 0x20, 0x21, 0x22, 0x23, 0xc7})
+        run({prefix, 0x0f, group, op});
+      if (prefix != 0xf3 || op < 0xd0 || op > 0xdf) run({prefix, 0x0f, 0xae, op});
+    }
+  }
+  for (int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP}) signal(s, SIG_DFL);
+  alternative.ss_flags = SS_DISABLE;
+  sigaltstack(&alternative, nullptr);
+  munmap(page, kPage);
+  munmap(stack, kPage);
+  EXPECT_EQ(ended, tried);
+}
+
 // What these do depends on the processor, and on what the system runs under itself.
 TEST(Instruction, Virtualisation) {
   COVERS("rt_sigaction");
@@ -180,16 +257,46 @@ TEST(Instruction, StackThatIsNotCanonical) {
   EXPECT_EQ(SignalOf({0x48, 0xbc, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x50}), SIGBUS);
 }
 
-sigjmp_buf jump;
-void Jump(int) { siglongjmp(jump, 1); }
-
-// The upper half of the address space is nobody's to read, write or run.
-TEST(Instruction, StrayAddresses) {
+TEST(Instruction, FarSelectors) {
   COVERS("rt_sigaction");
+  // mov $selector << 32, %rax; push %rax; jmp or call far *(%rsp)
+  auto far = [](uint16_t selector, uint8_t operation) {
+    return Code{0x48,
+                0xb8,
+                0,
+                0,
+                0,
+                0,
+                static_cast<uint8_t>(selector),
+                static_cast<uint8_t>(selector >> 8),
+                0,
+                0,
+                0x50,
+                0xff,
+                operation,
+                0x24};
+  };
+  // None, ring 0's, data, the task's, beyond the table, of a local table that isn't there.
+  for (uint16_t selector : {0, 0x10, 0x13, 0x18, 0x2b, 0x40, 0x43, 0xfff8, 0xfffb, 0xff, 0xfff}) {
+    EXPECT_EQ(SignalOf(far(selector, 0x2c)), SIGSEGV) << "jmp " << selector;
+    EXPECT_EQ(SignalOf(far(selector, 0x1c)), SIGSEGV) << "call " << selector;
+  }
+}
+
+// Nobody's to read, write or run: the upper half of the address space, and what would be the start
+// of a machine's memory.
+TEST(Instruction, StrayAddresses) {
+  COVERS("rt_sigaction", "read", "write");
   signal(SIGSEGV, Jump);
+  int pipe_fds[2];
+  ASSERT_OK(pipe(pipe_fds));
+  ASSERT_RET(write(pipe_fds[1], "12345678", 8), 8);
   int faults = 0, tried = 0;
   auto touch = [&](uint64_t addr) {
     auto* p = reinterpret_cast<volatile uint64_t*>(addr);
+    // Nor by a call.
+    EXPECT_ERR(write(pipe_fds[1], const_cast<uint64_t*>(p), 8), EFAULT);
+    EXPECT_ERR(read(pipe_fds[0], const_cast<uint64_t*>(p), 8), EFAULT);
     tried += 2;
     if (sigsetjmp(jump, 1) == 0) {
       (void)*p;
@@ -207,6 +314,7 @@ TEST(Instruction, StrayAddresses) {
     touch(~uint64_t{0xfff} - (uint64_t{1} << bit));
   }
   for (uint64_t page = 0; page < 64; page++) touch(0xffffff0000000000 + page * kPage);
+  for (uint64_t page = 0; page < 16; page++) touch(page * kPage);
   // What the processor says of its tables, unless that is forbidden too.
   struct __attribute__((packed)) {
     uint16_t limit;
@@ -219,6 +327,8 @@ TEST(Instruction, StrayAddresses) {
     if (table.base >> 63 != 0) touch(table.base);
   }
   signal(SIGSEGV, SIG_DFL);
+  close(pipe_fds[0]);
+  close(pipe_fds[1]);
   EXPECT_EQ(faults, tried);
 }
 
@@ -250,6 +360,46 @@ TEST(Instruction, SoftwareInterrupts) {
   signal(SIGSEGV, SIG_DFL);
   munmap(page, kPage);
   EXPECT_EQ(interrupts, count);
+}
+
+// No register of the processor's and no port of the machine's is a program's. Each of these
+// instructions has two bytes, which the handler skips.
+TEST(Instruction, RegistersOfTheProcessorAndPorts) {
+  COVERS("rt_sigaction");
+  struct sigaction sa {};
+  sa.sa_sigaction = Skip;
+  sa.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &sa, nullptr);
+  interrupts = 0;
+  int tried = 0;
+  struct Range {
+    uint32_t first, count;
+  };
+  // The makers', and those that hypervisors offer.
+  constexpr Range kRegisters[] = {
+      {0, 0x200},      {0x277, 1},      {0x800, 0x40},   {0xda0, 1},         {0x40000000, 0x20},
+      {0x4b564d00, 8}, {0xc0000080, 5}, {0xc0000100, 4}, {0xc0010000, 0x20}, {0xc0010110, 0x10}};
+  for (const Range& r : kRegisters) {
+    for (uint32_t n = r.first; n < r.first + r.count; n++) {
+      uint32_t a = 0, d = 0;
+      asm volatile("rdmsr" : "+a"(a), "+d"(d) : "c"(n));
+      asm volatile("wrmsr" ::"a"(a), "d"(d), "c"(n));
+      tried += 2;
+    }
+  }
+  // The old machine's devices, those of virtual ones, configuration space.
+  constexpr Range kPorts[] = {{0, 0x400}, {0x510, 4},  {0x600, 8}, {0xb000, 8},
+                              {0xcf8, 8}, {0x5658, 2}, {0xfffe, 1}};
+  for (const Range& r : kPorts) {
+    for (uint32_t n = r.first; n < r.first + r.count; n++) {
+      uint16_t a = 0;
+      asm volatile("inw %%dx, %%ax" : "+a"(a) : "d"(static_cast<uint16_t>(n)));
+      asm volatile("outw %%ax, %%dx" ::"a"(a), "d"(static_cast<uint16_t>(n)));
+      tried += 2;
+    }
+  }
+  signal(SIGSEGV, SIG_DFL);
+  EXPECT_EQ(interrupts, tried);
 }
 
 }  // namespace

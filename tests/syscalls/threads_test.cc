@@ -426,4 +426,21 @@ TEST(Threads, MunmapWhileOthersRun) {
   t.join();
 }
 
+// None ends before each has had its turn.
+TEST(Threads, MoreThatNeverRestThanProcessors) {
+  COVERS("clone");
+  constexpr int kThreads = 72;
+  std::atomic<int> turns{0};
+  std::vector<std::thread> ts;
+  for (int i = 0; i < kThreads; i++) {
+    ts.emplace_back([&] {
+      turns++;
+      while (turns < kThreads) {
+      }
+    });
+  }
+  for (auto& t : ts) t.join();
+  EXPECT_EQ(turns, kThreads);
+}
+
 }  // namespace
