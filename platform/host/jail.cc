@@ -14,6 +14,7 @@
 
 #include "platform/base/log.h"
 #include "platform/host/host.h"
+#include "platform/host/thread.h"
 
 namespace host {
 namespace {
@@ -175,6 +176,8 @@ base::Status LimitThreads(uint64_t most) {
     r = Call<SYS_prlimit64>(0, RLIMIT_NPROC, &limit, nullptr);
   }
   if (r < 0) return base::Status::Errno("limiting threads", static_cast<int>(-r));
+  if (limit.rlim_cur > 2 * kSpareHostThreads)
+    Thread::LimitPooled(limit.rlim_cur - kSpareHostThreads);
   return {};
 }
 

@@ -55,8 +55,9 @@ uint64_t ThreadsForSandbox();
 // In the sentry, before there are guests. Counted per id in a user namespace (without one: of all
 // sandboxes together).
 base::Status LimitThreads(uint64_t most);
-// Of those, what guest processes leave to the sentry (zygote.cc): its timers must run when a guest
-// has taken all that it can get.
+// Of those, what guests leave to the sentry, with their processes (zygote.cc) and with the threads
+// of its own that drive them (LimitThreads()): its timers must run when a guest has taken all that
+// it can get.
 constexpr uint64_t kSpareHostThreads = 64;
 
 struct EmptyRoot {

@@ -1,5 +1,6 @@
 #include "platform/host/thread.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 
@@ -40,6 +41,7 @@ constexpr int kMaxIdle = 4;
 base::Mutex<base::LockClass::kLeaf> idle_mu;
 Idle* idle GUARDED_BY(idle_mu) = nullptr;
 int idle_count GUARDED_BY(idle_mu) = 0;
+uint64_t pooled GUARDED_BY(idle_mu) = 0, most_pooled GUARDED_BY(idle_mu) = UINT64_MAX;
 
 void* PooledMain(void* p) {
   Entry e = TakeEntry(p);
@@ -48,7 +50,10 @@ void* PooledMain(void* p) {
     Idle self{};
     {
       base::MutexLock lock(idle_mu);
-      if (idle_count == kMaxIdle) return nullptr;
+      if (idle_count == kMaxIdle) {
+        pooled--;
+        return nullptr;
+      }
       idle_count++;
       self.next = idle;
       idle = &self;
@@ -96,17 +101,30 @@ long Thread::StartPooled(void (*run)(void*), void* arg) {
       ready = idle;
       idle = ready->next;
       idle_count--;
+    } else if (pooled >= most_pooled) {
+      return -EAGAIN;
+    } else {
+      pooled++;
     }
   }
   if (!ready) {
     pthread_t id;
-    return Create(&id, PooledMain, {run, arg}, kPooledStack, true);
+    const long r = Create(&id, PooledMain, {run, arg}, kPooledStack, true);
+    if (r == 0) return 0;
+    base::MutexLock lock(idle_mu);
+    pooled--;
+    return r;
   }
   ready->entry = {run, arg};
   ready->started.store(1, std::memory_order_release);
   // It may have seen that already, and its stack be another's: only the address counts.
   FutexWake(&ready->started, 1);
   return 0;
+}
+
+void Thread::LimitPooled(uint64_t most) {
+  base::MutexLock lock(idle_mu);
+  most_pooled = most;
 }
 
 long Thread::Start(void (*run)(void*), void* arg, size_t stack) {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace host {
 
@@ -24,6 +25,9 @@ class Thread {
   // For threads that come and go: one that has returned from its function waits for the next call,
   // as far as a few are enough. What is per thread (the CPU clock, thread_local) is not made anew.
   static long StartPooled(void (*run)(void*), void* arg);
+  // How many of those there may be at a time, idle ones counted; beyond it StartPooled() says
+  // -EAGAIN. At first there is no limit.
+  static void LimitPooled(uint64_t most);
   long Start(void (*run)(void*), void* arg, size_t stack = kThreadStack);
   void Join();
 

@@ -1,5 +1,6 @@
 #include "platform/host/thread.h"
 
+#include <errno.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -34,6 +35,30 @@ TEST(ThreadTest, PooledThreadsAreUsedAgain) {
     different += !seen;
   }
   EXPECT_LT(different, 64);
+}
+
+std::atomic<uint32_t> gate{0}, through{0};
+
+void Pass(void*) {
+  while (gate.load() == 0) FutexWait(&gate, 0);
+  through.fetch_add(1);
+  FutexWake(&through, 1);
+}
+
+TEST(ThreadTest, PooledThreadsHaveALimit) {
+  constexpr uint32_t kMost = 8;
+  Thread::LimitPooled(kMost);
+  uint32_t started = 0;
+  long r;
+  while ((r = Thread::StartPooled(&Pass, nullptr)) == 0 && started <= kMost) started++;
+  EXPECT_EQ(r, -EAGAIN);
+  EXPECT_GE(started, 1u);
+  EXPECT_LE(started, kMost);
+  Thread::LimitPooled(UINT64_MAX);
+  ASSERT_EQ(Thread::StartPooled(&Pass, nullptr), 0);
+  gate = 1;
+  FutexWake(&gate, 1 << 30);
+  for (uint32_t v; (v = through.load()) < started + 1;) FutexWait(&through, v);
 }
 
 }  // namespace
