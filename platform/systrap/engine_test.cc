@@ -646,7 +646,6 @@ TEST_P(EngineTest, HostClock) {
 // Guest code that jumps to the stub's syscall instruction gets at nothing: all but the pinned calls
 // are stops like any other.
 TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
-  if (platform_->user_range().max > stub::kText) GTEST_SKIP();  // no stub
   auto as = SPACE(snippet_stub_call);
   Regs regs{};
   regs.r15 = stub::kText + stub::kSyscallOffset;
@@ -665,6 +664,8 @@ TEST_P(EngineTest, StubsSyscallInstructionIsHarmless) {
     r.r9 = a5;
     t->SetRegs(r);
     Stop s = t->Run();
+    // Of an engine without a stub: nothing is there.
+    if (s.kind == Stop::Kind::kFault && s.signo == SIGSEGV) return t->regs().rip == regs.r15;
     // Executed calls come back to an int3.
     return s.kind == Stop::Kind::kSyscall && t->syscall().nr == nr;
   };
