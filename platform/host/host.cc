@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "platform/base/log.h"
 
@@ -82,6 +83,22 @@ long RecvWithFds(int fd, std::span<const iovec> iov, std::span<base::UniqueFd> f
   if (n_fds) *n_fds = got;
   return r;
 }
+
+#ifdef MOAT_SANITIZE
+long Mmap(void* addr, size_t len, int prot, int flags, int fd, int64_t off) {
+  const int saved = errno;
+  void* r = mmap(addr, len, prot, flags, fd, off);
+  const int error = std::exchange(errno, saved);
+  return r == MAP_FAILED ? -error : reinterpret_cast<long>(r);
+}
+
+long Munmap(void* addr, size_t len) {
+  const int saved = errno;
+  const int r = munmap(addr, len);
+  const int error = std::exchange(errno, saved);
+  return r == 0 ? 0 : -error;
+}
+#endif
 
 static int memory_dir = -1;
 static std::atomic<uint32_t> memory_file_seq{0};

@@ -167,11 +167,17 @@ inline long Accept(int fd) { return Call<SYS_accept4>(fd, nullptr, nullptr, SOCK
 
 // --- Memory ---
 // The address or -errno: test with IsError().
+#ifdef MOAT_SANITIZE
+// Libc's: the run time forgets what it knew of the memory that was at these addresses.
+long Mmap(void* addr, size_t len, int prot, int flags, int fd, int64_t off);
+long Munmap(void* addr, size_t len);
+#else
 inline long Mmap(void* addr, size_t len, int prot, int flags, int fd, int64_t off) {
   return Call<SYS_mmap>(addr, len, prot, flags, fd, off);
 }
-inline bool IsError(long r) { return static_cast<unsigned long>(r) >= -4095UL; }
 inline long Munmap(void* addr, size_t len) { return Call<SYS_munmap>(addr, len); }
+#endif
+inline bool IsError(long r) { return static_cast<unsigned long>(r) >= -4095UL; }
 inline long Ftruncate(int fd, int64_t size) { return Call<SYS_ftruncate>(fd, size); }
 inline long Fallocate(int fd, int mode, int64_t off, int64_t len) {
   return Call<SYS_fallocate>(fd, mode, off, len);
