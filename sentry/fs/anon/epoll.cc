@@ -58,7 +58,10 @@ struct EpollGraph {
   base::Mutex<base::LockClass::kEpollNest> nest_mu;
 
   static EpollGraph& Get() {
-    static auto* g = new EpollGraph;
+    static auto* g = [] {
+      File::epoll_release_hook = &Release;
+      return new EpollGraph;
+    }();
     return *g;
   }
   void Link(Epoll::Item* item) {
@@ -179,7 +182,6 @@ base::Result<void> Epoll::Add(EpollFile& self, int32_t fd, File& file, const abi
   WaitQueue* q = file.wait_queue();
   if (q == nullptr) return abi::Errno::kEPERM;
   EpollGraph& graph = EpollGraph::Get();
-  File::epoll_release_hook = &EpollGraph::Release;
 
   auto add = [&]() -> base::Result<void> {
     bool announce = false;
