@@ -43,7 +43,8 @@ uint32_t RunSeccompProgram(std::span<const SockFilter> p, const abi::SeccompData
   return RunBpf(p, sizeof data, [&](size_t, uint32_t at) -> std::optional<uint32_t> {
     uint32_t v;
     memcpy(&v, bytes + at, sizeof v);
-    if (depends != nullptr && at >= offsetof(abi::SeccompData, instruction_pointer)) *depends = true;
+    if (depends != nullptr && at >= offsetof(abi::SeccompData, instruction_pointer))
+      *depends = true;
     return v;
   });
 }
