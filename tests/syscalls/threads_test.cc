@@ -168,7 +168,7 @@ TEST(FutexTest, InterruptedBySignal) {
     struct sigaction sa {};
     sa.sa_handler = [](int) {};
     CHILD_OK(sigaction(SIGALRM, &sa, nullptr));
-    ualarm(20000, 0);
+    ualarm(20000, 20000);  // the first may come before the wait
     std::atomic<uint32_t> w{0};
     CHILD_ERR(Futex(&w, FUTEX_WAIT_PRIVATE, 0), EINTR);
   });
