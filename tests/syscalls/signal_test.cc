@@ -433,8 +433,9 @@ TEST_F(Signal, Sigsuspend) {
   sigprocmask(SIG_BLOCK, nullptr, &now);
   EXPECT_EQ(sigismember(&now, SIGUSR1), 1);
   Catch(SIGALRM);
-  ualarm(20000, 0);
+  ualarm(20000, 20000);  // the first may come before the wait
   EXPECT_ERR(pause(), EINTR);
+  ualarm(0, 0);
   EXPECT_ERR(syscall(SYS_rt_sigsuspend, &none, 16), EINVAL);
 }
 
@@ -468,8 +469,9 @@ TEST_F(Signal, Sigtimedwait) {
   EXPECT_GE(NowNs() - begin, 20'000'000);
   // A signal outside the set interrupts.
   Catch(SIGALRM);
-  ualarm(20000, 0);
+  ualarm(20000, 20000);
   EXPECT_ERR(sigtimedwait(&s, &si, &t), EINTR);
+  ualarm(0, 0);
 }
 
 TEST_F(Signal, Signalfd) {
@@ -535,9 +537,10 @@ TEST_F(Signal, RestartOfNanosleep) {
   COVERS("nanosleep", "restart_syscall");
   // Never restarted after a handler: EINTR and the remaining time, SA_RESTART or not.
   Catch(SIGALRM, SA_RESTART);
-  ualarm(20000, 0);
+  ualarm(20000, 20000);
   timespec t{10, 0}, left{};
   EXPECT_ERR(nanosleep(&t, &left), EINTR);
+  ualarm(0, 0);
   EXPECT_GE(left.tv_sec, 8);
   EXPECT_LT(left.tv_sec, 10);
 }
@@ -558,8 +561,9 @@ TEST_F(Signal, RestartOfWait) {
     return 5;
   });
   Catch(SIGALRM);
-  ualarm(20000, 0);
+  ualarm(20000, 20000);
   EXPECT_ERR(waitpid(child, &status, 0), EINTR);
+  ualarm(0, 0);
   kill(child, SIGKILL);
   WaitFor(child);
 }
