@@ -133,10 +133,11 @@ def available():
 
 class Net:
     def __init__(self):
-        tag = "moat-e2e-%d" % os.getpid()
+        self.dir = tempfile.mkdtemp(prefix="e2e-net-")
+        # Not by a process id: runs in pid namespaces of their own share these names.
+        tag = "moat-" + os.path.basename(self.dir)
         self.inner, self.outer = tag + "-in", tag + "-out"
         self.path = "/run/netns/" + self.inner
-        self.dir = tempfile.mkdtemp(prefix="e2e-net-")
         self.servers = []
 
     def __enter__(self):
