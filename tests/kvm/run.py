@@ -3,7 +3,8 @@
 
     run.py --build build/release --rootfs DIR [--timeout SECONDS] [--cpus N] [-k PATTERN]
 
-DIR: a Debian root file system with python3 (tests/e2e/rootfs.sh makes one).
+DIR: a Debian root file system with python3 and node (tests/e2e/rootfs.sh makes one). Of the build it takes moat,
+platform_systrap_engine_test and security_tests.
 """
 import json
 import os
@@ -20,6 +21,8 @@ import machine  # noqa: E402
 # None of them takes 20 s where nothing else runs.
 CASE_SECONDS = 300
 DO = "/mnt/moat --platform=kvm do -- "
+# Writes "fine" and no more where the command succeeds.
+QUIET = "%s > /tmp/log 2>&1 && echo fine || cat /tmp/log"
 
 # name, command, what it must write.
 CASES = [
@@ -43,8 +46,27 @@ CASES = [
     ("mmap", DO + "python3 -c 'import mmap\nm = mmap.mmap(-1, 64 << 20)\n"
      "for i in range(0, len(m), 1 << 16): m[i] = i >> 16 & 255\n"
      "print(sum(m[i] for i in range(0, len(m), 1 << 16)))'", "130560\n"),
+    # Many mappings that come, go, grow and move; a child writes to its copies and to what is shared.
+    ("mappings", DO + "python3 -c 'import mmap, os\na = [mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(300)]\n"
+     "for i, m in enumerate(a): m[i] = m[-1] = i & 127\nfor m in a[::2]: m.close()\na = a[1::2]\n"
+     "for m in a: m.resize(2 << 20)\nshared = mmap.mmap(-1, 1 << 20)\n"
+     "if os.fork() == 0:\n for i, m in enumerate(a): m[2 * i + 1] = 200; m[1 << 20] = 1; shared[i << 12] = 1\n os._exit(0)\n"
+     "os.wait(); print(sum(m[2 * i + 1] + m[(1 << 20) - 1] + m[1 << 20] for i, m in enumerate(a)), sum(shared[:]))'",
+     "%d 150\n" % sum(2 * (i & 127) for i in range(1, 300, 2))),
+    ("exec", DO + "sh -c 'exec sh -c \"exec sh -c \\\"echo third\\\"\"'", "third\n"),
+    # Those that write the code that they run.
+    ("node", DO + "node -e 'let n = 0; for (let i = 0; i < 100; i++) { const f = new Function(\"a\", \"return a + \" + i);"
+     " for (let k = 0; k < 2000; k++) n += f(k) & 1 } console.log(n); setTimeout(() => console.log(\"late\"), 20)'",
+     "100000\nlate\n"),
+    ("luajit", DO + "/mnt/luajit -e 'local s = 0 for i = 1, 1e7 do s = (s * 31 + i) % 1000003 end print(s, (jit.status()))'",
+     "122962\ttrue\n"),
+    # The engines' test.
+    ("engine", QUIET % "/mnt/platform_systrap_engine_test --gtest_filter='*/kvm'", "fine\n"),
     # Patched call sites as a guest sees them (platform/systrap/patch_test.cc), with and without.
-    ("sites", "/mnt/platform_systrap_patch_test --gtest_filter='*kvm*' > /tmp/sites && echo fine || cat /tmp/sites", "fine\n"),
+    ("sites", QUIET % "/mnt/platform_systrap_patch_test --gtest_filter='*kvm*'", "fine\n"),
+    # Of the tests of the walls what guests do, and some acts of a sentry that is confined for this engine.
+    ("walls", "chmod 666 /dev/kvm; " + QUIET % ("python3 /mnt/tests/security/run.py --build /mnt --engines kvm"
+     " --only acts,guest,threads,corrupt -k mprotect_exec -k openat_victim_mem -k pidfd_getfd"), "fine\n"),
 ]
 
 STATS = "/mnt/moat --platform=kvm debug --stats -- "
@@ -93,15 +115,20 @@ def check_counts(written):
 
 
 def main():
-    p = machine.arguments(__doc__, 540)
+    p = machine.arguments(__doc__, 1800)
     p.add_argument("-k", default="", help="only cases whose name holds this")
     a = p.parse_args()
 
     cases = [c for c in CASES + counted_cases() if a.k in c[0]]
     mark = os.urandom(8).hex()
     with tempfile.TemporaryDirectory() as share:
-        for program in ("moat", "platform_systrap_patch_test"):
-            shutil.copy(os.path.join(a.build, program), share)
+        os.makedirs(os.path.join(share, "tests/security"))
+        for program in ("moat", "platform_systrap_engine_test", "platform_systrap_patch_test", "tests/security/attacker",
+                        "tests/security/moat_compromised"):
+            shutil.copy(os.path.join(a.build, program), os.path.join(share, program))
+        for script in ("run.py", "workloads.py"):
+            shutil.copy(os.path.join(HERE, "../security", script), os.path.join(share, "tests/security"))
+        shutil.copy(os.path.join(machine.unpacked("luajit"), "usr/bin/luajit"), share)
         with open(os.path.join(share, "cases"), "w") as f:
             for name, command, _ in cases:
                 f.write("echo %s begin %s\ntimeout %d sh -c %s\necho %s end %s $?\n" %

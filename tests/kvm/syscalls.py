@@ -26,7 +26,7 @@ def main():
     p = machine.arguments(__doc__, 3600)
     p.add_argument("--filter", default="", help="only cases whose program/Suite.Case matches")
     p.add_argument("--engines", default="kvm")
-    p.add_argument("--case-timeout", type=int, default=180, help="seconds that one case may take: emulation is slow")
+    p.add_argument("--case-timeout", type=int, default=600, help="seconds that one case may take: emulation is slow")
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as share:
         shutil.copy(os.path.join(a.build, "moat"), share)

@@ -376,9 +376,10 @@ TEST(Instruction, RegistersOfTheProcessorAndPorts) {
     uint32_t first, count;
   };
   // The makers', and those that hypervisors offer.
-  constexpr Range kRegisters[] = {
-      {0, 0x200},      {0x277, 1},      {0x800, 0x40},   {0xda0, 1},         {0x40000000, 0x20},
-      {0x4b564d00, 8}, {0xc0000080, 5}, {0xc0000100, 4}, {0xc0010000, 0x20}, {0xc0010110, 0x10}};
+  constexpr Range kRegisters[] = {{0, 0x20},       {0x170, 0x10},      {0x1b0, 0x30},
+                                  {0x277, 1},      {0x800, 0x40},      {0xda0, 1},
+                                  {0x40000000, 8}, {0x4b564d00, 8},    {0xc0000080, 5},
+                                  {0xc0000100, 4}, {0xc0010000, 0x20}, {0xc0010110, 0x10}};
   for (const Range& r : kRegisters) {
     for (uint32_t n = r.first; n < r.first + r.count; n++) {
       uint32_t a = 0, d = 0;
@@ -388,8 +389,8 @@ TEST(Instruction, RegistersOfTheProcessorAndPorts) {
     }
   }
   // The old machine's devices, those of virtual ones, configuration space.
-  constexpr Range kPorts[] = {{0, 0x400}, {0x510, 4},  {0x600, 8}, {0xb000, 8},
-                              {0xcf8, 8}, {0x5658, 2}, {0xfffe, 1}};
+  constexpr Range kPorts[] = {{0, 0x100}, {0x1f0, 8},  {0x2f8, 8}, {0x3b0, 0x50}, {0x510, 4},
+                              {0x600, 8}, {0xb000, 8}, {0xcf8, 8}, {0x5658, 2},   {0xfffe, 1}};
   for (const Range& r : kPorts) {
     for (uint32_t n = r.first; n < r.first + r.count; n++) {
       uint16_t a = 0;
