@@ -509,12 +509,25 @@ void Client::SendForgetsLocked(size_t least) {
     out.Put(wire::RequestHeader{.op = static_cast<uint32_t>(wire::Op::kForget), .id = 0});
     out.Put(static_cast<uint32_t>(part.size()));
     out.Bytes(part.data(), part.size_bytes());
-    long r;
-    do {
-      r = host::SendWithFds(socket_.get(), buffer_.get(), out.size(), {}, 0);
-    } while (r == -EINTR);
-    if (r < 0) dead_.store(true);
+    SendAloneLocked(out.size());
   }
+}
+
+bool Client::Settle() {
+  if (!mu_.TryLock()) return false;
+  wire::Writer out({buffer_.get(), wire::kMaxMessage});
+  out.Put(wire::RequestHeader{.op = static_cast<uint32_t>(wire::Op::kSettle), .id = 0});
+  SendAloneLocked(out.size());
+  mu_.Unlock();
+  return true;
+}
+
+void Client::SendAloneLocked(size_t size) {
+  long r;
+  do {
+    r = host::SendWithFds(socket_.get(), buffer_.get(), size, {}, 0);
+  } while (r == -EINTR);
+  if (r < 0) dead_.store(true);
 }
 
 }  // namespace gofer

@@ -133,6 +133,9 @@ class Client : public base::RefCounted {
   void Forget(wire::NodeId node, uint64_t count = 1);
   // Sends what has been forgotten so far.
   void SendForgets();
+  // Tells the gofer that a start is over: the code that only that used need not stay in its memory.
+  // False, and nothing was sent: a request is under way, which may take long.
+  bool Settle() EXCLUDES_LOCK(mu_);
 
   // Sent so far that had an answer.
   uint32_t requests() EXCLUDES_LOCK(mu_) {
@@ -145,6 +148,8 @@ class Client : public base::RefCounted {
   class Call;
   // If at least so many have gathered.
   void SendForgetsLocked(size_t least) REQUIRES_LOCK(mu_);
+  // The message in the buffer, which has no answer.
+  void SendAloneLocked(size_t size) REQUIRES_LOCK(mu_);
 
   const base::UniqueFd socket_;
   std::atomic<bool> dead_{false};

@@ -436,6 +436,12 @@ TEST_F(ClientTest, StatfsAndSync) {
   EXPECT_TRUE(client_->Flush().ok());
 }
 
+TEST_F(ClientTest, Settle) {
+  Start();
+  EXPECT_TRUE(client_->Settle());
+  EXPECT_TRUE(client_->Flush().ok());
+}
+
 TEST_F(ClientTest, MountedFile) {
   WriteFile(dir_ / "resolv.conf", "nameserver");
   WriteFile(dir_ / "secret", "x");

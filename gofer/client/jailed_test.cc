@@ -91,6 +91,7 @@ TEST(Jailed, EveryMessagePassesTheFilter) {
       client.Forget(w->entries[0].node);
     }
     client.SendForgets();
+    EXPECT_TRUE(client.Settle());
     EXPECT_TRUE(client.Readdir(root, 0, 0, 1000).ok());
     EXPECT_TRUE(client.Flush().ok());
     EXPECT_FALSE(client.dead());

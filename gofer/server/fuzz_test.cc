@@ -66,7 +66,7 @@ class Generator {
   void Append(std::vector<uint8_t>* input) {
     uint8_t buffer[1024];
     wire::Writer w(buffer);
-    auto op = static_cast<wire::Op>(1 + Below(25));
+    auto op = static_cast<wire::Op>(1 + Below(26));
     w.Put(wire::RequestHeader{.op = static_cast<uint32_t>(op), .id = Below(9)});
     Body(op, w);
     if (Below(6) == 0) buffer[Below(w.size())] ^= 1u << Below(8);
@@ -179,6 +179,7 @@ class Generator {
         return;
       }
       case wire::Op::kFlush:
+      case wire::Op::kSettle:
         return;
       case wire::Op::kList: {
         Node(w);

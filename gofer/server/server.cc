@@ -12,6 +12,7 @@
 #include "gofer/server/stream.h"
 #include "platform/base/log.h"
 #include "platform/host/file_calls.h"
+#include "platform/host/jail.h"
 
 namespace gofer {
 
@@ -72,6 +73,8 @@ Server::Handler Server::HandlerOf(uint32_t op) {
       return &Server::List;
     case wire::Op::kOpenMany:
       return &Server::OpenMany;
+    case wire::Op::kSettle:
+      return &Server::Settle;
   }
   return nullptr;
 }
@@ -87,7 +90,8 @@ bool Server::Handle(std::span<const uint8_t> message, std::span<uint8_t> out_buf
   Fds fds;
   int r = (this->*handler)(in, out, &fds);
   if (!in.ok()) return false;
-  if (header.op == static_cast<uint32_t>(wire::Op::kForget)) {
+  if (const auto op = static_cast<wire::Op>(header.op);
+      op == wire::Op::kForget || op == wire::Op::kSettle) {
     reply->size = 0;
     return true;
   }
@@ -235,6 +239,12 @@ int Server::Forget(wire::Reader& in, wire::Writer&, Fds*) {
 
 int Server::Flush(wire::Reader& in, wire::Writer&, Fds*) {
   if (!in.Done()) return in.Fail(), -EPROTO;
+  return 0;
+}
+
+int Server::Settle(wire::Reader& in, wire::Writer&, Fds*) {
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  host::ForgetCode();
   return 0;
 }
 

@@ -96,6 +96,7 @@ class Server {
   int RemoveXattr(wire::Reader& in, wire::Writer& out, Fds* fds);
   int Forget(wire::Reader& in, wire::Writer& out, Fds* fds);
   int Flush(wire::Reader& in, wire::Writer& out, Fds* fds);
+  int Settle(wire::Reader& in, wire::Writer& out, Fds* fds);
 
   // host::OpenBeneath that makes room when the process is out of descriptors.
   int OpenAt(int dir, const char* name, int flags, uint32_t mode);

@@ -67,6 +67,8 @@ enum class Op : uint32_t {
   kOpenMany =
       25,  // node, u32 groups, (path, u32 n, n names)[groups]
            //                                            -> u32 n, OpenedFile[n]; descriptors
+  // Nothing -> no reply at all. A start is over: the code that it alone needed can go.
+  kSettle = 26,
 };
 
 struct RequestHeader {

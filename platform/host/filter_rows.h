@@ -63,7 +63,7 @@ constexpr Row kRows[] = {
     Make(SYS_rseq, "rseq", kGofer | kNetGofer, "rare: the start of tsan's own thread", 0, {}),
     Make(SYS_set_robust_list, "set_robust_list", kGofer | kNetGofer,
          "rare: the start of tsan's own thread", 0, {}),
-    Make(SYS_madvise, "madvise", kGofer | kNetGofer, "rare: allocation", 0, {}),
+    Make(SYS_madvise, "madvise", kNetGofer, "rare: allocation", 0, {}),
     Make(SYS_mprotect, "mprotect", kGofer | kNetGofer, "rare: allocation", 0,
          {MASK(2, PROT_EXEC, 0)}),
     Make(SYS_futex, "futex", kGofer | kNetGofer, "rare: locks of the allocator", 0, {}),

@@ -76,8 +76,8 @@ struct RightsOptions {
 };
 base::Status DropRights(const RightsOptions& options);
 
-// At the end of start-up: this program's code and constants that were needed so far are no longer
-// mapped. What is needed again comes back from the host's page cache.
+// After a start: this program's code and constants that were needed so far are no longer mapped.
+// What is needed again comes back from the host's page cache.
 void ForgetCode();
 
 }  // namespace host

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "platform/host/host.h"
+#include "platform/host/jail.h"
 #include "platform/host/thread.h"
 #include "runsc-cli/boot/guest_ids.h"
 #include "runsc-cli/boot/mounts.h"
@@ -17,7 +18,8 @@ using base::Status;
 
 namespace {
 
-constexpr int64_t kLookNs = 100000000;  // how often watched containers are looked at
+constexpr int64_t kLookNs = 100000000;     // how often watched containers are looked at
+constexpr int64_t kSettleNs = 1000000000;  // how long a start may take
 
 // What a signal does to a container's process before it has become a program.
 bool Terminates(int sig) {
@@ -38,10 +40,12 @@ bool Terminates(int sig) {
 
 }  // namespace
 
-ControlServer::ControlServer(Ref<GuestContainer> first, base::UniqueFd owner)
+ControlServer::ControlServer(Ref<GuestContainer> first, Ref<gofer::Client> gofer,
+                             base::UniqueFd owner)
     : main_(std::move(first)), owner_(base::MakeRef<Caller>(std::move(owner), main_)) {
   owner_->owner = true;
   containers_.push_back(main_);
+  SettleLater(std::move(gofer));
   callers_.push_back(owner_);
   main_->AddWaiter(owner_);
 }
@@ -93,8 +97,12 @@ void ControlServer::Loop() {
     // Nobody calls for those who died for want of memory: they are counted while somebody asks.
     const bool watched = std::any_of(containers_.begin(), containers_.end(),
                                      [](const auto& c) { return c->watched(); });
-    timespec look = host::ToTimespec(kLookNs);
-    const long ready = host::Poll(fds.data(), fds.size(), watched ? &look : nullptr);
+    int64_t wait = watched ? kLookNs : INT64_MAX;
+    if (!unsettled_.empty())
+      wait = std::clamp<int64_t>(settle_at_ - host::ClockNow(CLOCK_MONOTONIC), 0, wait);
+    timespec look = host::ToTimespec(wait);
+    const long ready = host::Poll(fds.data(), fds.size(), wait != INT64_MAX ? &look : nullptr);
+    if (!unsettled_.empty() && host::ClockNow(CLOCK_MONOTONIC) >= settle_at_) Settle();
     if (watched) {
       for (const Ref<GuestContainer>& c : containers_) c->TellOoms();
     }
@@ -116,6 +124,17 @@ void ControlServer::Loop() {
       if (fds[2 * i].revents != 0) Accept(containers_[i]);
     }
   }
+}
+
+void ControlServer::SettleLater(Ref<gofer::Client> gofer) {
+  unsettled_.push_back(std::move(gofer));
+  settle_at_ = host::ClockNow(CLOCK_MONOTONIC) + kSettleNs;
+}
+
+void ControlServer::Settle() {
+  host::ForgetCode();
+  std::erase_if(unsettled_, [](const Ref<gofer::Client>& gofer) { return gofer->Settle(); });
+  settle_at_ = host::ClockNow(CLOCK_MONOTONIC) + kSettleNs;
 }
 
 void ControlServer::Accept(const Ref<GuestContainer>& container) {
@@ -324,6 +343,7 @@ Status ControlServer::Take(JoinRequest&& q, Ref<GuestContainer>* out, std::strin
                                                                .streams = std::move(q.streams),
                                                                .listen = std::move(q.listen),
                                                                .resized = {}});
+  SettleLater(gofer);
   return {};
 }
 

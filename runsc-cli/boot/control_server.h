@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gofer/client/client.h"
 #include "runsc-cli/boot/control.h"
 #include "runsc-cli/boot/guest_container.h"
 
@@ -15,7 +16,8 @@ class ControlServer {
  public:
   // first: the container that the sandbox was made for, whose end is the sandbox's. owner: the
   // connection to the command that made it.
-  ControlServer(base::Ref<GuestContainer> first, base::UniqueFd owner);
+  ControlServer(base::Ref<GuestContainer> first, base::Ref<gofer::Client> gofer,
+                base::UniqueFd owner);
 
   // Starts the first container's first process.
   StartFailure StartFirst(const base::UniqueFd& state = base::UniqueFd());
@@ -45,6 +47,10 @@ class ControlServer {
 
   static void ThreadMain(void* self) { static_cast<ControlServer*>(self)->Loop(); }
   [[noreturn]] void Loop();
+  // A second after a container's start, this process and the container's gofer forget the code that
+  // only the start needed.
+  void SettleLater(base::Ref<gofer::Client> gofer);
+  void Settle();
   void Accept(const base::Ref<GuestContainer>& container);
   // False: the connection is over.
   bool Handle(const base::Ref<Caller>& c);
@@ -66,6 +72,8 @@ class ControlServer {
   // Of the thread. Those that have ended are dropped.
   std::vector<base::Ref<GuestContainer>> containers_;
   std::vector<base::Ref<Caller>> callers_;
+  std::vector<base::Ref<gofer::Client>> unsettled_;
+  int64_t settle_at_ = 0;             // by the monotonic clock
   std::atomic<uint32_t> started_{0};  // a futex word
   std::atomic<int32_t> exit_status_{0};
 };

@@ -129,7 +129,6 @@ int GoferLaunch::Main(const Process& p) const {
   if (Status s = host::DropRights(rights); !s.ok()) return ChildFailed(p.error, s);
   base::SetLog(p.log, p.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
   o.lock_down = [p] {
-    host::ForgetCode();
     Status s = host::InstallFilter(host::kGofer,
                                    p.debug ? host::Violation::kReport : host::Violation::kKill);
     if (!s.ok()) ChildFailed(p.error, s);

@@ -1,5 +1,8 @@
 #include "runsc-cli/boot/sentry_main.h"
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <memory>
 
 #include "gofer/client/client.h"
@@ -29,6 +32,14 @@ int log_fd = -1;
 
 void WriteTrace(std::string_view line) { host::Write(log_fd, line.data(), line.size()); }
 
+// All arenas but the first grow by a page and a system call at a time (glibc's grow_heap()): what
+// is learnt of a large tree would take thousands. So threads share the first, unless so many run at
+// once that they would wait for each other.
+void LimitArenas() {
+  constexpr int kCpusPerArena = 4;
+  mallopt(M_ARENA_MAX, std::max(host::UsableCpus() / kCpusPerArena, 1));
+}
+
 // Until there is nothing left to prepare, the sandbox's rights shrink; what is left then is what
 // untrusted code may attack.
 base::StatusOr<std::unique_ptr<platform::Platform>> Confine(SentryArgs& args) {
@@ -51,6 +62,7 @@ base::StatusOr<std::unique_ptr<platform::Platform>> Confine(SentryArgs& args) {
 }  // namespace
 
 Status SentryMain(SentryArgs args, int* exit_status) {
+  LimitArenas();
   const Settings& settings = *args.settings;
   log_fd = args.log.get();
   base::SetLog(log_fd, settings.debug ? base::LogLevel::kDebug : base::LogLevel::kWarning);
@@ -100,7 +112,7 @@ Status SentryMain(SentryArgs args, int* exit_status) {
                               .streams = std::move(args.streams),
                               .listen = std::move(args.listen),
                               .resized = std::move(args.resized)});
-  auto* server = new ControlServer(std::move(first), std::move(args.control));
+  auto* server = new ControlServer(std::move(first), std::move(gofer), std::move(args.control));
   if (!warnings.empty()) server->Report(warnings);
   const StartFailure failure = args.start_at_once ? server->StartFirst() : server->Check();
   if (failure.status != 0) {
@@ -108,7 +120,6 @@ Status SentryMain(SentryArgs args, int* exit_status) {
     return {};
   }
   if (!args.start_at_once) server->Ready();
-  host::ForgetCode();
   RETURN_IF_ERROR(server->Serve());
   const int32_t wait_status = server->Wait();
   if (settings.gaps) server->Report(syscalls::GapsAsJson() + "\n");
