@@ -53,6 +53,7 @@ NetRoute ConnectedRoute(const NetInterface& i, const NetInterface::Address& a) {
 
 }  // namespace
 
+// No lock: the maker may hold one of the same class, and nobody else has this yet.
 OwnLinks::OwnLinks() {
   NetInterface lo;
   lo.index = kLoopbackIndex;
@@ -60,7 +61,6 @@ OwnLinks::OwnLinks() {
   lo.flags = static_cast<uint32_t>(abi::kIFF_LOOPBACK);
   lo.type = abi::kARPHRD_LOOPBACK;
   lo.mtu = kLoopbackMtu;
-  base::MutexLock lock(mu_);
   links_.push_back(std::move(lo));
 }
 
