@@ -269,8 +269,10 @@ bool DecodeJoin(ControlMessage&& m, JoinRequest* q) {
     q->mounts.push_back(std::move(mount));
   }
   const std::string seccomp = r.Text();
-  q->seccomp.resize(seccomp.size() / sizeof(abi::SockFilter));
-  memcpy(q->seccomp.data(), seccomp.data(), q->seccomp.size() * sizeof(abi::SockFilter));
+  if (const size_t n = seccomp.size() / sizeof(abi::SockFilter); n > 0) {
+    q->seccomp.resize(n);
+    memcpy(q->seccomp.data(), seccomp.data(), n * sizeof(abi::SockFilter));
+  }
   if (m.fds.size() < 2) return false;
   q->listen = std::move(m.fds[0]);
   q->gofer = std::move(m.fds[1]);

@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Set by run.py.
 MOAT = []       # the binary and its global flags
 ROOTFS = None   # a Debian root file system, or None
+INSTRUMENTED = False  # MOAT is a sanitizer's build
 TIMEOUT = 120
 
 

@@ -25,6 +25,8 @@ def main():
     p.add_argument("-k", action="append", default=[], help="only tests whose name holds this")
     p.add_argument("--slow", action="store_true", help="also the long ones (10,000 runs)")
     p.add_argument("-v", action="store_true")
+    p.add_argument("--instrumented", action="store_true",
+                   help="the binary is a sanitizer's, which itself takes more than the memory limits of the cases")
     args = p.parse_args()
 
     words = shlex.split(args.moat)
@@ -39,6 +41,7 @@ def main():
             break
         if root and root is args.rootfs:
             sys.exit("%s: no root file system there" % root)
+    moat.INSTRUMENTED = args.instrumented
     os.environ["MOAT_E2E_SLOW"] = "1" if args.slow else ""
 
     failed = total = 0

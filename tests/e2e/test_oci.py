@@ -17,6 +17,8 @@ class Conformance(moat.Case):
         runtime.become_subreaper()
 
     def compare(self, name):
+        if moat.INSTRUMENTED and name in limits.OF_MEMORY:
+            self.skipTest("an instrumented sentry takes more than the limit itself")
         results = []
         for kind, command in (("runc", ["runc"]), ("moat", moat.MOAT)):
             r = runtime.Runtime(kind, command)

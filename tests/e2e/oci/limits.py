@@ -9,6 +9,11 @@ from oci.cases import beside, case, field
 HOG = "busybox awk 'BEGIN { s = sprintf(\"%1000s\", \"\"); while (1) s = s s }'"
 
 
+# What runs at, or below, a limit of some dozens of MiB.
+OF_MEMORY = ["config_memory_limit_of_a_child", "config_memory_limit_of_the_container", "config_oom_score_adj_chooses",
+             "a_larger_memory_limit", "events_of_memory"]
+
+
 def memory(mib):
     def change(c, d):
         c["linux"]["resources"]["memory"] = {"limit": mib << 20, "swap": mib << 20}
