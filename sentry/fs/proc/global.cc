@@ -1,12 +1,12 @@
 // The files of /proc that are about the whole machine, as the sandbox sees it.
 #include <cpuid.h>
 
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 
 #include "platform/host/host.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/synth/sysctl.h"
 
 namespace sentry {
 namespace proc {
@@ -244,12 +244,9 @@ void AddNumber(SynthStaticDir& dir, const char* name, std::atomic<int32_t>& valu
       name, 0644,
       [&value]() -> base::Result<std::string> { return std::to_string(value.load()) + "\n"; },
       [&value, max](std::string_view text) -> base::Result<void> {
-        int32_t v;
-        while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-        auto r = std::from_chars(text.data(), text.data() + text.size(), v);
-        if (r.ec != std::errc() || r.ptr != text.data() + text.size() || v < 0 || v > max)
-          return abi::Errno::kEINVAL;
-        value.store(v);
+        uint32_t v[1];
+        TRY(ReadSysctl(text, static_cast<uint32_t>(max), v));
+        value.store(static_cast<int32_t>(v[0]));
         return {};
       });
 }

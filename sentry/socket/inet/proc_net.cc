@@ -1,10 +1,13 @@
 #include "sentry/socket/inet/proc_net.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdio>
 
 #include "platform/base/byte_order.h"
+#include "sentry/fs/synth/sysctl.h"
+#include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet_socket.h"
 
 namespace sentry {
@@ -287,24 +290,63 @@ constexpr NetFile kFiles[] = {
 };
 
 base::Result<uint32_t> Number(std::string_view text, uint32_t max) {
-  uint64_t v = 0;
-  size_t i = 0;
-  while (i < text.size() && text[i] >= '0' && text[i] <= '9' && v <= max) {
-    v = v * 10 + static_cast<uint64_t>(text[i++] - '0');
-  }
-  if (i == 0 || v > max || (i < text.size() && text[i] != '\n')) return abi::Errno::kEINVAL;
-  return static_cast<uint32_t>(v);
+  uint32_t v[1];
+  TRY(ReadSysctl(text, max, v));
+  return v[0];
 }
 
-base::Result<std::pair<uint32_t, uint32_t>> Pair(std::string_view text, uint32_t max) {
-  const size_t space = text.find_first_of(" \t");
-  if (space == std::string_view::npos) return abi::Errno::kEINVAL;
-  const size_t second = text.find_first_not_of(" \t", space);
-  if (second == std::string_view::npos) return abi::Errno::kEINVAL;
-  const uint32_t low = TRY(Number(text.substr(0, space), max));
-  const uint32_t high = TRY(Number(text.substr(second), max));
-  if (low > high) return abi::Errno::kEINVAL;
-  return std::pair(low, high);
+std::string Pair(uint32_t low, uint32_t high) {
+  return std::to_string(low) + "\t" + std::to_string(high) + "\n";
+}
+
+// ipv4_local_port_range().
+base::Result<void> WritePortRange(NetStack& s, std::string_view text) {
+  const auto [low, high] = s.tcp.range();
+  uint32_t range[] = {low, high};
+  TRY(ReadSysctl(text, UINT16_MAX, range));
+  const uint32_t least = std::max(1u, s.unprivileged_port_start.load());
+  if (range[0] < least || range[1] < range[0]) return abi::Errno::kEINVAL;
+  for (PortTable* p : {&s.tcp, &s.udp, &s.ping}) {
+    p->SetRange(static_cast<uint16_t>(range[0]), static_cast<uint16_t>(range[1]));
+  }
+  return {};
+}
+
+// ipv4_privileged_ports().
+base::Result<void> WritePrivilegedPorts(NetStack& s, std::string_view text) {
+  const uint32_t start = TRY(Number(text, UINT16_MAX));
+  if (s.tcp.range().first < start) return abi::Errno::kEINVAL;
+  s.unprivileged_port_start.store(start);
+  return {};
+}
+
+// As groups of the reader's user namespace.
+std::array<uint32_t, 2> PingGroups(const NetStack& s) {
+  std::array<uint32_t, 2> groups = {s.ping_group_low.load(), s.ping_group_high.load()};
+  if (const Task* t = Task::Current()) {
+    for (uint32_t& gid : groups) {
+      gid = t->creds().user_ns->GidFromGlobal(gid);
+      if (gid == UINT32_MAX) gid = kOverflowId;
+    }
+  }
+  return groups;
+}
+
+// ipv4_ping_group_range(): a range that is none is nobody's.
+base::Result<void> WritePingGroups(NetStack& s, std::string_view text) {
+  std::array<uint32_t, 2> groups = PingGroups(s);
+  TRY(ReadSysctl(text, UINT32_MAX - 1, groups));
+  bool none = groups[1] < groups[0];
+  if (const Task* t = Task::Current()) {
+    for (uint32_t& gid : groups) {
+      gid = t->creds().user_ns->GidToGlobal(gid);
+      if (gid == UINT32_MAX) return abi::Errno::kEINVAL;
+    }
+    none = none || groups[1] < groups[0];
+  }
+  s.ping_group_low.store(none ? 1 : groups[0]);
+  s.ping_group_high.store(none ? 0 : groups[1]);
+  return {};
 }
 
 // A setting of no consequence here: Linux's default, for programs that read it.
@@ -322,33 +364,18 @@ const NetSetting kSettings[] = {
     {"ipv4/ip_local_port_range",
      [](NetStack& s) {
        const auto [low, high] = s.tcp.range();
-       return std::to_string(low) + "\t" + std::to_string(high) + "\n";
+       return Pair(low, high);
      },
-     [](NetStack& s, std::string_view t) -> base::Result<void> {
-       const auto [low, high] = TRY(Pair(t, UINT16_MAX));
-       if (low == 0) return abi::Errno::kEINVAL;
-       for (PortTable* p : {&s.tcp, &s.udp, &s.ping}) {
-         p->SetRange(static_cast<uint16_t>(low), static_cast<uint16_t>(high));
-       }
-       return {};
-     }},
+     &WritePortRange},
     {"ipv4/ip_unprivileged_port_start",
      [](NetStack& s) { return std::to_string(s.unprivileged_port_start.load()) + "\n"; },
-     [](NetStack& s, std::string_view t) -> base::Result<void> {
-       s.unprivileged_port_start.store(TRY(Number(t, UINT16_MAX)));
-       return {};
-     }},
+     &WritePrivilegedPorts},
     {"ipv4/ping_group_range",
      [](NetStack& s) {
-       return std::to_string(s.ping_group_low.load()) + "\t" +
-              std::to_string(s.ping_group_high.load()) + "\n";
+       const auto [low, high] = PingGroups(s);
+       return Pair(low, high);
      },
-     [](NetStack& s, std::string_view t) -> base::Result<void> {
-       const auto [low, high] = TRY(Pair(t, INT32_MAX));
-       s.ping_group_low.store(low);
-       s.ping_group_high.store(high);
-       return {};
-     }},
+     &WritePingGroups},
     FIXED("core/rmem_default", "212992"),
     FIXED("core/rmem_max", "212992"),
     FIXED("core/wmem_default", "212992"),
