@@ -97,12 +97,7 @@ int Server::Setattr(wire::Reader& in, wire::Writer& out, Fds*) {
     }
     if (int r = host::Utimensat(at.fd, at.name, times); r < 0) return r;
   }
-  struct statx st;
-  if (int r = host::Statx(at.fd, at.name, &st); r < 0) return r;
-  wire::Attr attr;
-  AttrOf(st, &attr);
-  out.Put(attr);
-  return 0;
+  return PutAttr(at, out);
 }
 
 int Server::Create(wire::Reader& in, wire::Writer& out, Fds* donated) {
@@ -200,12 +195,7 @@ int Server::Link(wire::Reader& in, wire::Writer& out, Fds*) {
   if (r < 0) return r;
   if (from.node->mount != to.node->mount) return -EXDEV;
   if (r = host::Linkat(from.fd, from.name, to.fd, to.name); r < 0) return r;
-  struct statx st;
-  if (r = host::Statx(to.fd, to.name, &st); r < 0) return r;
-  wire::Attr attr;
-  AttrOf(st, &attr);
-  out.Put(attr);
-  return 0;
+  return PutAttr(to, out);
 }
 
 int Server::Mknod(wire::Reader& in, wire::Writer& out, Fds*) {

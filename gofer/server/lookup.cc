@@ -144,16 +144,20 @@ int Server::Walk(wire::Reader& in, wire::Writer& out, Fds* donated) {
   return 0;
 }
 
-int Server::Getattr(wire::Reader& in, wire::Writer& out, Fds*) {
-  At at;
-  if (int r = ReadTarget(in, &at); r < 0) return r;
-  if (!in.Done()) return in.Fail(), -EPROTO;
+int Server::PutAttr(const At& at, wire::Writer& out) {
   struct statx st;
   if (int r = host::Statx(at.fd, at.name, &st); r < 0) return r;
   wire::Attr attr;
   AttrOf(st, &attr);
   out.Put(attr);
   return 0;
+}
+
+int Server::Getattr(wire::Reader& in, wire::Writer& out, Fds*) {
+  At at;
+  if (int r = ReadTarget(in, &at); r < 0) return r;
+  if (!in.Done()) return in.Fail(), -EPROTO;
+  return PutAttr(at, out);
 }
 
 int Server::OpenRegular(const At& at, uint32_t flags, wire::Attr* attr, base::UniqueFd* fd) {

@@ -109,6 +109,8 @@ class Server {
   // or -errno.
   int OpenPlain(const At& at, base::UniqueFd* fd);
   int Chmod(const At& at, uint32_t mode);
+  // Answers with the object's attributes as they are now.
+  static int PutAttr(const At& at, wire::Writer& out);
   // Gives a new object its owner, and its mode again if the host took bits from it.
   int Own(const At& at, uint32_t uid, uint32_t gid, uint32_t mode, wire::Attr* attr);
   // Before an object leaves its directory: keeps it reachable if it must stay so (*node, or null),

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gofer/server/server.h"
+#include "gofer/wire/testing.h"
 
 namespace gofer::testing {
 
@@ -52,36 +53,6 @@ inline std::string ReadFile(const std::string& path) {
   return n < 0 ? "" : std::string(buffer, n);
 }
 
-// Serves options.mounts on a thread; ends when the other end of its socket is closed (or is never
-// taken).
-class ServerThread {
- public:
-  // own_table: its descriptors aren't the test's.
-  explicit ServerThread(ServerOptions options, bool own_table = false) {
-    int fds[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) abort();
-    client_.reset(fds[0]);
-    options.socket.reset(fds[1]);
-    thread_ = std::thread(
-        [this, own_table, clients = fds[0]](ServerOptions o) {
-          if (own_table && (unshare(CLONE_FILES) != 0 || close(clients) != 0)) abort();
-          exit_code_ = ServerMain(std::move(o));
-        },
-        std::move(options));
-  }
-  ~ServerThread() { Join(); }
-  base::UniqueFd TakeClientSocket() { return std::move(client_); }
-  // Only after the client's end was closed.
-  int Join() {
-    client_.reset();
-    if (thread_.joinable()) thread_.join();
-    return exit_code_;
-  }
-
- private:
-  base::UniqueFd client_;
-  int exit_code_ = -1;
-  std::thread thread_;
-};
+using ServerThread = ServerThreadOf<ServerOptions, &ServerMain>;
 
 }  // namespace gofer::testing

@@ -12,37 +12,14 @@
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 
+#include "gofer/wire/testing.h"
 #include "netgofer/server/server.h"
 
 namespace netgofer::testing {
 
-class ServerThread {
- public:
-  explicit ServerThread(ServerOptions options) {
-    int fds[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) abort();
-    client_.reset(fds[0]);
-    options.socket.reset(fds[1]);
-    thread_ = std::thread([this](ServerOptions o) { exit_code_ = ServerMain(std::move(o)); },
-                          std::move(options));
-  }
-  ~ServerThread() { Join(); }
-  base::UniqueFd TakeClientSocket() { return std::move(client_); }
-  // Only after the client's end was closed.
-  int Join() {
-    client_.reset();
-    if (thread_.joinable()) thread_.join();
-    return exit_code_;
-  }
-
- private:
-  base::UniqueFd client_;
-  int exit_code_ = -1;
-  std::thread thread_;
-};
+using ServerThread = gofer::testing::ServerThreadOf<ServerOptions, &ServerMain>;
 
 inline Endpoint At(const std::string& address, uint16_t port) {
   return {.address = ParseAddress(address).value(), .port = port};

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "platform/host/host.h"
 #include "runsc-cli/boot/join.h"
 #include "runsc-cli/boot/share.h"
 #include "runsc-cli/network/plan.h"
@@ -285,22 +286,10 @@ Status SendConsole(const std::string& path, UniqueFd master) {
   memcpy(address.sun_path, path.data(), path.size());
   if (!s || connect(s.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return Status::Errno("--console-socket " + path, errno);
-  char name[] = "/dev/ptmx";
-  char control[CMSG_SPACE(sizeof(int))] = {};
-  iovec data{name, sizeof name - 1};
-  msghdr m{};
-  m.msg_iov = &data;
-  m.msg_iovlen = 1;
-  m.msg_control = control;
-  m.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&m);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
+  constexpr std::string_view kName = "/dev/ptmx";
   const int fd = master.get();
-  memcpy(CMSG_DATA(c), &fd, sizeof fd);
-  if (sendmsg(s.get(), &m, MSG_NOSIGNAL) < 0)
-    return Status::Errno("--console-socket " + path, errno);
+  const long sent = host::SendWithFds(s.get(), kName.data(), kName.size(), {&fd, 1}, 0);
+  if (sent < 0) return Status::Errno("--console-socket " + path, static_cast<int>(-sent));
   return {};
 }
 

@@ -2,20 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include "sentry/kernel/bpf_testing.h"
+
 namespace sentry {
 namespace {
 
-using abi::SockFilter;
-using Program = std::vector<SockFilter>;
+using testing::Jump;
+using testing::kRet;
+using testing::Program;
+using testing::Stmt;
 
-constexpr SockFilter Stmt(int32_t code, uint32_t k) {
-  return {static_cast<uint16_t>(code), 0, 0, k};
-}
-constexpr SockFilter Jump(int32_t code, uint32_t k, uint8_t jt, uint8_t jf) {
-  return {static_cast<uint16_t>(code), jt, jf, k};
-}
 constexpr int32_t kLoad = abi::kBPF_LD | abi::kBPF_W | abi::kBPF_ABS;
-constexpr int32_t kRet = abi::kBPF_RET | abi::kBPF_K;
 constexpr int32_t kEq = abi::kBPF_JMP | abi::kBPF_JEQ | abi::kBPF_K;
 
 Program ForCall(uint32_t nr, uint32_t result) {
@@ -70,7 +67,7 @@ TEST(Seccomp, RandomPrograms) {
   int ok = 0;
   for (int round = 0; round < 200000; round++) {
     Program p(1 + next() % 6);
-    for (SockFilter& f : p) {
+    for (abi::SockFilter& f : p) {
       f.code = static_cast<uint16_t>(next() % 4 == 0 ? next() : next() % 0xb8);
       f.jt = static_cast<uint8_t>(next() % 4);
       f.jf = static_cast<uint8_t>(next() % 4);

@@ -2,21 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include "sentry/kernel/bpf_testing.h"
 #include "syscalls/abi/bpf.h"
 
 namespace sentry {
 namespace {
 
-using abi::SockFilter;
-using Program = std::vector<SockFilter>;
+using testing::Jump;
+using testing::kRet;
+using testing::Program;
+using testing::Stmt;
 
-constexpr SockFilter Stmt(int32_t code, uint32_t k) {
-  return {static_cast<uint16_t>(code), 0, 0, k};
-}
-constexpr SockFilter Jump(int32_t code, uint32_t k, uint8_t jt, uint8_t jf) {
-  return {static_cast<uint16_t>(code), jt, jf, k};
-}
-constexpr int32_t kRet = abi::kBPF_RET | abi::kBPF_K;
 constexpr int32_t kRetA = abi::kBPF_RET | abi::kBPF_A;
 constexpr int32_t kHalf = abi::kBPF_LD | abi::kBPF_H | abi::kBPF_ABS;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sentry/socket/option_value.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/seccomp.h"
@@ -15,13 +16,6 @@ std::span<const SocketFamily> families;
 
 constexpr uint32_t kMaxBuffer = 212992;  // net.core.wmem_max
 constexpr uint32_t kMinSend = 4608, kMinReceive = 2304;
-
-template <typename T>
-base::Result<uint32_t> Give(std::span<uint8_t> out, const T& v) {
-  uint32_t n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
-  memcpy(out.data(), &v, n);
-  return n;
-}
 
 constexpr uint64_t kStampBit = uint64_t{1} << abi::kSO_TIMESTAMP;
 constexpr uint64_t kStampNsBit = uint64_t{1} << abi::kSO_TIMESTAMPNS;
@@ -141,9 +135,7 @@ base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
   if (level != abi::kSOL_SOCKET) return SetFamilyOption(task, level, name, value);
   // A name of any length.
   if (name == abi::kSO_BINDTODEVICE) return SetFamilyOption(task, level, name, value);
-  if (value.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
-  int32_t v;
-  memcpy(&v, value.data(), sizeof v);
+  const int32_t v = TRY(ReadOption<int32_t>(value));
   const bool admin = task.creds().Has(abi::kCAP_NET_ADMIN);
   if (uint64_t bit = FlagBit(name); bit != 0) {
     // sock_set_timestamp(): one form at a time.
@@ -205,9 +197,7 @@ base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
       OnFlag(name);
       return {};
     case abi::kSO_LINGER: {
-      abi::Linger l;
-      if (value.size() < sizeof l) return abi::Errno::kEINVAL;
-      memcpy(&l, value.data(), sizeof l);
+      const auto l = TRY(ReadOption<abi::Linger>(value));
       linger_on_.store(l.onoff != 0);
       if (l.onoff != 0) linger_.store(l.linger);
       return {};
@@ -216,9 +206,7 @@ base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
     case abi::kSO_SNDTIMEO:
     case abi::kSO_RCVTIMEO_NEW:
     case abi::kSO_SNDTIMEO_NEW: {
-      abi::Timeval tv;
-      if (value.size() < sizeof tv) return abi::Errno::kEINVAL;
-      memcpy(&tv, value.data(), sizeof tv);
+      const auto tv = TRY(ReadOption<abi::Timeval>(value));
       if (tv.usec < 0 || tv.usec >= 1000000) return abi::Errno::kEDOM;
       int64_t ns = 0;
       if (tv.sec >= INT64_MAX / abi::kNsPerSec - 1) {
@@ -241,49 +229,49 @@ base::Result<uint32_t> Socket::GetOption(Task& task, int32_t level, int32_t name
                                          std::span<uint8_t> out) {
   if (level != abi::kSOL_SOCKET) return GetFamilyOption(task, level, name, out);
   if (uint64_t bit = FlagBit(name); bit != 0) {
-    return Give(out, int32_t{(flags_on_.load() & bit) != 0});
+    return GiveOption(out, int32_t{(flags_on_.load() & bit) != 0});
   }
   switch (name) {
     case abi::kSO_LOCK_FILTER:
-      return Give(out, int32_t{filter_locked_.load()});
+      return GiveOption(out, int32_t{filter_locked_.load()});
     case abi::kSO_DEBUG:
-      return Give(out, int32_t{0});
+      return GiveOption(out, int32_t{0});
     case abi::kSO_PASSCRED:
-      return Give(out, static_cast<int32_t>(pass_creds()));
+      return GiveOption(out, static_cast<int32_t>(pass_creds()));
     case abi::kSO_SNDBUF:
-      return Give(out, static_cast<int32_t>(send_buffer_.load()));
+      return GiveOption(out, static_cast<int32_t>(send_buffer_.load()));
     case abi::kSO_RCVBUF:
-      return Give(out, static_cast<int32_t>(receive_buffer_.load()));
+      return GiveOption(out, static_cast<int32_t>(receive_buffer_.load()));
     case abi::kSO_TYPE:
-      return Give(out, type_);
+      return GiveOption(out, type_);
     case abi::kSO_DOMAIN:
-      return Give(out, family_);
+      return GiveOption(out, family_);
     case abi::kSO_PROTOCOL:
-      return Give(out, protocol_);
+      return GiveOption(out, protocol_);
     case abi::kSO_ERROR:
-      return Give(out, TakeError());
+      return GiveOption(out, TakeError());
     case abi::kSO_COOKIE:
       if (out.size() < sizeof(uint64_t)) return abi::Errno::kEINVAL;
-      return Give(out, uint64_t{inode()->ino()});
+      return GiveOption(out, uint64_t{inode()->ino()});
     case abi::kSO_ACCEPTCONN:
-      return Give(out, static_cast<int32_t>(listening()));
+      return GiveOption(out, static_cast<int32_t>(listening()));
     case abi::kSO_PRIORITY:
-      return Give(out, priority_.load());
+      return GiveOption(out, priority_.load());
     case abi::kSO_MARK:
-      return Give(out, mark_.load());
+      return GiveOption(out, mark_.load());
     case abi::kSO_RCVLOWAT:
-      return Give(out, receive_low_.load());
+      return GiveOption(out, receive_low_.load());
     case abi::kSO_SNDLOWAT:
-      return Give(out, int32_t{1});
+      return GiveOption(out, int32_t{1});
     case abi::kSO_LINGER:
-      return Give(out, abi::Linger{linger_on_.load(), linger_.load()});
+      return GiveOption(out, abi::Linger{linger_on_.load(), linger_.load()});
     case abi::kSO_RCVTIMEO:
     case abi::kSO_SNDTIMEO:
     case abi::kSO_RCVTIMEO_NEW:
     case abi::kSO_SNDTIMEO_NEW: {
       bool receive = name == abi::kSO_RCVTIMEO || name == abi::kSO_RCVTIMEO_NEW;
       int64_t ns = (receive ? receive_timeout_ : send_timeout_).load();
-      return Give(out, abi::Timeval{ns / abi::kNsPerSec, ns % abi::kNsPerSec / 1000});
+      return GiveOption(out, abi::Timeval{ns / abi::kNsPerSec, ns % abi::kNsPerSec / 1000});
     }
     case abi::kSO_PEERNAME: {
       SockAddr a = TRY(PeerName());

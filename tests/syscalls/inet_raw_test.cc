@@ -22,11 +22,6 @@ bool HasRaw() { return Fd(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)).get() >= 0; }
 #define NEEDS_RAW() \
   if (!HasRaw()) GTEST_SKIP() << "needs CAP_NET_RAW"
 
-template <typename A>
-ssize_t SendTo(int fd, const std::string& s, const A& a) {
-  return sendto(fd, s.data(), s.size(), 0, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
-
 uint16_t Checksum(const std::string& s) {
   uint32_t sum = 0;
   for (size_t i = 0; i < s.size(); i++) {

@@ -12,10 +12,6 @@
 
 namespace {
 
-template <typename A>
-ssize_t SendTo(int fd, const std::string& s, const A& a, int flags = 0) {
-  return sendto(fd, s.data(), s.size(), flags, reinterpret_cast<const sockaddr*>(&a), sizeof a);
-}
 short Poll(int fd, int timeout_ms = 1000, short events = POLLIN) {
   pollfd p{fd, events, 0};
   EXPECT_GE(poll(&p, 1, timeout_ms), 0);

@@ -31,6 +31,10 @@ template <typename A>
 inline int Connect(int fd, const A& a) {
   return connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
 }
+template <typename A>
+ssize_t SendTo(int fd, const std::string& s, const A& a, int flags = 0) {
+  return sendto(fd, s.data(), s.size(), flags, reinterpret_cast<const sockaddr*>(&a), sizeof a);
+}
 inline uint16_t PortOf(int fd) {
   sockaddr_storage a{};
   socklen_t n = sizeof a;

@@ -5,6 +5,7 @@
 #include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/option_value.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/packet.h"
 
@@ -132,20 +133,6 @@ const IntOption* FindOption(int32_t level, int32_t name) {
     if (o.level == level && o.name == name) return &o;
   }
   return nullptr;
-}
-
-template <typename T>
-base::Result<T> Value(std::span<const uint8_t> in) {
-  T v;
-  if (in.size() < sizeof v) return Errno::kEINVAL;
-  memcpy(&v, in.data(), sizeof v);
-  return v;
-}
-
-uint32_t Give(std::span<uint8_t> out, const void* p, size_t n) {
-  n = std::min(n, out.size());
-  memcpy(out.data(), p, n);
-  return static_cast<uint32_t>(n);
 }
 
 // The level's protocol is this socket's.
@@ -296,7 +283,7 @@ base::Result<void> InetSocket::SetIp(Task& task, int32_t name, std::span<const u
     case kIP_ADD_SOURCE_MEMBERSHIP:
     case kIP_DROP_SOURCE_MEMBERSHIP: {
       // Filtering by source is left to the program.
-      const IpMreqSource m = TRY(Value<IpMreqSource>(value));
+      const IpMreqSource m = TRY(ReadOption<IpMreqSource>(value));
       const int32_t index = TRY(index_of(m.interface, 0));
       return ChangeGroup(IpAddress::V4(ntohl(m.multiaddr)), index,
                          name == kIP_ADD_SOURCE_MEMBERSHIP);
@@ -310,12 +297,12 @@ base::Result<void> InetSocket::SetIpv6(Task& task, int32_t name, std::span<const
   switch (name) {
     case kIPV6_ADD_MEMBERSHIP:
     case kIPV6_DROP_MEMBERSHIP: {
-      const Ipv6Mreq m = TRY(Value<Ipv6Mreq>(value));
+      const Ipv6Mreq m = TRY(ReadOption<Ipv6Mreq>(value));
       if (type() == kSOCK_STREAM) return Errno::kEPROTO;
       return ChangeGroup(IpAddress::V6(m.multiaddr), m.ifindex, name == kIPV6_ADD_MEMBERSHIP);
     }
     case kIPV6_PKTINFO:
-      if (!value.empty()) TRY(Value<In6Pktinfo>(value));
+      if (!value.empty()) TRY(ReadOption<In6Pktinfo>(value));
       return {};
     default:
       return Errno::kENOPROTOOPT;
@@ -336,7 +323,7 @@ base::Result<void> InetSocket::SetSocketLevel(Task& task, int32_t name,
       break;
     }
     case kSO_BINDTOIFINDEX:
-      index = TRY(Value<int32_t>(value));
+      index = TRY(ReadOption<int32_t>(value));
       if (index < 0) return Errno::kEINVAL;
       break;
     default:
@@ -352,7 +339,7 @@ base::Result<void> InetSocket::SetFamilyOption(Task& task, int32_t level, int32_
                                                std::span<const uint8_t> value) {
   if ((level == kSOL_IP || level == kSOL_IPV6) &&
       (name == kMCAST_JOIN_GROUP || name == kMCAST_LEAVE_GROUP)) {
-    const GroupReq g = TRY(Value<GroupReq>(value));
+    const GroupReq g = TRY(ReadOption<GroupReq>(value));
     SockAddr a;
     memcpy(a.bytes.data(), &g.group, sizeof g.group);
     a.len = sizeof g.group;
@@ -384,7 +371,7 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
   if (mtu) {
     if (!connected()) return Errno::kENOTCONN;
     const int32_t v = kLoopbackMtu;
-    return Give(out, &v, sizeof v);
+    return GiveOption(out, v);
   }
   if (const IntOption* o = FindOption(level, name)) {
     if ((o->rules & kWriteOnly) != 0) return Errno::kENOPROTOOPT;
@@ -392,14 +379,14 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
     const int32_t v = Option(level, name);
     if ((o->rules & kWide) != 0 && out.size() >= sizeof(int64_t)) {
       const int64_t wide = v;
-      return Give(out, &wide, sizeof wide);
+      return GiveOption(out, wide);
     }
     // A short buffer gets a byte of what fits into one (do_ip_getsockopt()).
     if (level == kSOL_IP && !out.empty() && out.size() < sizeof v && v >= 0 && v <= 255) {
       out[0] = static_cast<uint8_t>(v);
       return uint32_t{1};
     }
-    return Give(out, &v, sizeof v);
+    return GiveOption(out, v);
   }
   if (level == kSOL_SOCKET) {
     switch (name) {
@@ -408,17 +395,17 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
         for (const NetInterface& i : stack_->Interfaces()) {
           if (i.index != device()) continue;
           if (out.size() < kIFNAMSIZ) return Errno::kEINVAL;
-          return Give(out, i.name.c_str(), i.name.size() + 1);
+          return GiveOption(out, i.name.c_str(), i.name.size() + 1);
         }
         return Errno::kENODEV;
       }
       case kSO_BINDTOIFINDEX: {
         const int32_t v = device();
-        return Give(out, &v, sizeof v);
+        return GiveOption(out, v);
       }
       case kSO_PEERCRED: {
         const Ucred none{0, UINT32_MAX, UINT32_MAX};
-        return Give(out, &none, sizeof none);
+        return GiveOption(out, none);
       }
       case kSO_MEMINFO: {
         // SK_MEMINFO_*: rmem_alloc, rcvbuf, wmem_alloc, sndbuf, ...
@@ -426,7 +413,7 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
         info[0] = QueuedBytes(true).ok() ? *QueuedBytes(true) : 0;
         info[1] = receive_buffer_.load();
         info[3] = send_buffer_.load();
-        return Give(out, info, sizeof info);
+        return GiveOption(out, info);
       }
       default:
         return Errno::kENOPROTOOPT;
@@ -435,7 +422,7 @@ base::Result<uint32_t> InetSocket::GetFamilyOption(Task& task, int32_t level, in
   if (level == kSOL_IP && name == kIP_OPTIONS) return uint32_t{0};
   if (level == kSOL_IP && name == kIP_MULTICAST_IF) {
     const uint32_t any = 0;
-    return Give(out, &any, sizeof any);
+    return GiveOption(out, any);
   }
   if (level == kSOL_IP || level == kSOL_IPV6) return Errno::kENOPROTOOPT;
   return GetProtocolOption(task, level, name, out);

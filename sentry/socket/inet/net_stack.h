@@ -31,6 +31,10 @@ struct NetCounters {
   std::atomic<uint64_t> udp_in{0}, udp_out{0}, udp_no_port{0}, udp_overflow{0};
   // Of TCP connections that are closed, and of datagrams.
   std::atomic<uint64_t> lo_bytes{0}, lo_packets{0};
+  void AddLoopback(uint64_t packets, uint64_t bytes) {
+    lo_packets.fetch_add(packets, std::memory_order_relaxed);
+    lo_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
 };
 
 class NetStack : public base::RefCounted {

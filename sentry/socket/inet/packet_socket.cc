@@ -5,6 +5,7 @@
 
 #include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/option_value.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/netlink.h"
 #include "syscalls/abi/packet.h"
@@ -160,9 +161,7 @@ base::Result<uint64_t> PacketSocket::Send(Task* task, IoBuffer& src, SendArgs& a
   const IoBuffer::Mark mark = src.mark();
   if (src.CopyFrom(frame.data(), len) != len) return abi::Errno::kEFAULT;
   if (!inside) {
-    base::Result<void> sent = SendOutside(head, frame);
-    if (sent.is(abi::Errno::kEAGAIN)) src.Rewind(mark);
-    if (!sent.ok()) return sent.error();
+    TRY(SendOutside(head, frame, src, mark));
     return len;
   }
   if (whole_frames()) {
@@ -175,8 +174,7 @@ base::Result<uint64_t> PacketSocket::Send(Task* task, IoBuffer& src, SendArgs& a
 
 // What comes back through lo is seen by those who look at packets.
 void PacketSocket::SendInside(uint16_t ethertype, std::vector<uint8_t> data) {
-  stack_->counters.lo_packets.fetch_add(1, std::memory_order_relaxed);
-  stack_->counters.lo_bytes.fetch_add(data.size(), std::memory_order_relaxed);
+  stack_->counters.AddLoopback(1, data.size());
   LocalPacket p;
   const bool ip = ethertype == kEtherIpv4 || ethertype == kEtherIpv6;
   if (!ip || !ParsePacket(data, &p) || p.ethertype != ethertype) {
@@ -244,14 +242,9 @@ base::Result<uint64_t> PacketSocket::Receive(Task* task, IoBuffer& dst, RecvArgs
   constexpr uint32_t kKnown = abi::kMSG_PEEK | abi::kMSG_DONTWAIT | abi::kMSG_TRUNC |
                               abi::kMSG_CMSG_CLOEXEC | abi::kMSG_ERRQUEUE;
   if ((args.flags & ~kKnown) != 0) return abi::Errno::kEINVAL;
-  if (args.flags & abi::kMSG_ERRQUEUE) return abi::Errno::kEAGAIN;
-  const Frame f = TRY(Take((args.flags & abi::kMSG_PEEK) != 0));
-  const uint64_t n = std::min<uint64_t>(f.data.size(), dst.remaining());
-  if (n < f.data.size()) args.msg_flags |= abi::kMSG_TRUNC;
-  if (dst.CopyTo(f.data.data(), n) != n) return abi::Errno::kEFAULT;
-  args.full_length = f.data.size();
-  args.from = Name(f.head);
-  args.ancillary.stamp = f.stamp;
+  NetOutside::RawHead head;
+  const uint64_t n = TRY(ReceiveFrame(dst, args, &head));
+  args.from = Name(head);
   return n;
 }
 
@@ -270,9 +263,7 @@ base::Result<void> PacketSocket::SetFamilyOption(Task& task, int32_t level, int3
   switch (name) {
     case abi::kPACKET_ADD_MEMBERSHIP:
     case abi::kPACKET_DROP_MEMBERSHIP: {
-      abi::PacketMreq m;
-      if (value.size() < sizeof m) return abi::Errno::kEINVAL;
-      memcpy(&m, value.data(), sizeof m);
+      const auto m = TRY(ReadOption<abi::PacketMreq>(value));
       if (m.alen > sizeof m.address || m.type > abi::kPACKET_MR_UNICAST) return abi::Errno::kEINVAL;
       TRY(FindInterface(m.ifindex));
       const auto* bytes = reinterpret_cast<const uint8_t*>(&m);
@@ -297,20 +288,15 @@ base::Result<void> PacketSocket::SetFamilyOption(Task& task, int32_t level, int3
 base::Result<uint32_t> PacketSocket::GetFamilyOption(Task& task, int32_t level, int32_t name,
                                                      std::span<uint8_t> out) {
   if (level != abi::kSOL_PACKET) return abi::Errno::kENOPROTOOPT;
-  auto give = [&](const void* p, size_t size) {
-    const size_t n = std::min(size, out.size());
-    memcpy(out.data(), p, n);
-    return static_cast<uint32_t>(n);
-  };
   switch (name) {
     case abi::kPACKET_STATISTICS: {
       const Statistics s = TakeStatistics();
       const abi::TpacketStats v{s.packets, s.drops};
-      return give(&v, sizeof v);
+      return GiveOption(out, v);
     }
     case abi::kPACKET_IGNORE_OUTGOING: {
       const int32_t v = ignore_outgoing_.load();
-      return give(&v, sizeof v);
+      return GiveOption(out, v);
     }
     default:
       return abi::Errno::kENOPROTOOPT;

@@ -45,13 +45,15 @@ base::Ref<HostEnd> RawChannel::host() {
 }
 
 base::Result<void> RawChannel::SendOutside(const NetOutside::RawHead& head,
-                                           std::span<const uint8_t> packet) {
+                                           std::span<const uint8_t> packet, IoBuffer& src,
+                                           const IoBuffer::Mark& mark) {
   base::Ref<HostEnd> h = host();
   if (!h) return abi::Errno::kENETUNREACH;
   std::vector<uint8_t> message(sizeof head + packet.size());
   memcpy(message.data(), &head, sizeof head);
   if (!packet.empty()) memcpy(message.data() + sizeof head, packet.data(), packet.size());
   base::Result<uint64_t> r = h->SendTo(message.data(), message.size(), nullptr, false, {});
+  if (r.is(abi::Errno::kEAGAIN)) src.Rewind(mark);
   // A new policy has ended it.
   if (r.is(abi::Errno::kECONNREFUSED) || r.is(abi::Errno::kENOTCONN)) return abi::Errno::kEPERM;
   if (!r.ok()) return r.error();
@@ -117,6 +119,19 @@ base::Result<RawChannel::Frame> RawChannel::Take(bool peek) {
   frames_.pop_front();
   cost_ -= f.data.size() + kOverhead;
   return f;
+}
+
+base::Result<uint64_t> RawChannel::ReceiveFrame(IoBuffer& dst, Socket::RecvArgs& args,
+                                                NetOutside::RawHead* head) {
+  if (args.flags & abi::kMSG_ERRQUEUE) return abi::Errno::kEAGAIN;
+  const Frame f = TRY(Take((args.flags & abi::kMSG_PEEK) != 0));
+  const uint64_t n = std::min<uint64_t>(f.data.size(), dst.remaining());
+  if (n < f.data.size()) args.msg_flags |= abi::kMSG_TRUNC;
+  if (dst.CopyTo(f.data.data(), n) != n) return abi::Errno::kEFAULT;
+  args.full_length = f.data.size();
+  args.ancillary.stamp = f.stamp;
+  *head = f.head;
+  return n;
 }
 
 uint32_t RawChannel::PollFrames() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sentry/socket/inet/host_end.h"
+#include "sentry/socket/socket.h"
 
 namespace sentry {
 
@@ -33,15 +34,20 @@ class RawChannel {
   base::Result<void> OpenOutside(Task& task, base::Ref<NetOutside> outside, NetOutside::Request r);
   void CloseOutside();
   bool has_outside() const { return has_outside_.load(std::memory_order_relaxed); }
-  base::Result<void> SendOutside(const NetOutside::RawHead& head, std::span<const uint8_t> packet);
+  // packet was copied from src behind mark: where it has to be sent again later (EAGAIN), src is
+  // put back to there.
+  base::Result<void> SendOutside(const NetOutside::RawHead& head, std::span<const uint8_t> packet,
+                                 IoBuffer& src, const IoBuffer::Mark& mark);
   void SetOutsideOption(NetOutside::Option o);
   // It is lost: ENETDOWN, once.
   void LoseOutside();
 
   // Puts a frame into the queue, or drops it where there is no room.
   void Enqueue(Frame f);
-  // EAGAIN, and the pending error.
-  base::Result<Frame> Take(bool peek);
+  // recvmsg(2) of the next frame, but for where it came from, which *head tells. EAGAIN, EFAULT,
+  // and the pending error.
+  base::Result<uint64_t> ReceiveFrame(IoBuffer& dst, Socket::RecvArgs& args,
+                                      NetOutside::RawHead* head);
   uint32_t PollFrames();
   uint32_t FirstLength();
   int32_t TakeFrameError();
@@ -56,6 +62,7 @@ class RawChannel {
   static constexpr uint64_t kOverhead = 512;
   // Moves what came from outside into the queue, while there is room.
   void Pump();
+  base::Result<Frame> Take(bool peek);
   base::Ref<HostEnd> host();
 
   WaitQueue* const queue_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/option_value.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/netlink.h"
 
@@ -195,9 +196,7 @@ base::Result<uint64_t> RawSocket::Send(Task* task, IoBuffer& src, SendArgs& args
       using Relay = NetOutside::RelayHead;
       head.relay = {0, Relay::kTos | Relay::kTtl, p.tos, p.ttl};
     }
-    base::Result<void> sent = SendOutside(head, bytes);
-    if (sent.is(abi::Errno::kEAGAIN)) src.Rewind(mark);
-    if (!sent.ok()) return sent.error();
+    TRY(SendOutside(head, bytes, src, mark));
     return len;
   }
   SendInside(TRY(MakeOutgoing(std::move(data), to, from, args)));
@@ -206,8 +205,7 @@ base::Result<uint64_t> RawSocket::Send(Task* task, IoBuffer& src, SendArgs& args
 
 // ip_local_deliver(), icmp_rcv().
 void RawSocket::SendInside(const LocalPacket& p) {
-  stack_->counters.lo_packets.fetch_add(1, std::memory_order_relaxed);
-  stack_->counters.lo_bytes.fetch_add(p.bytes.size(), std::memory_order_relaxed);
+  stack_->counters.AddLoopback(1, p.bytes.size());
   stack_->Show(p);
   LocalPacket reply;
   if (MakeEchoReply(p, &reply)) stack_->Show(reply);
@@ -277,23 +275,18 @@ bool RawSocket::Admit(Frame* f) {
 
 base::Result<uint64_t> RawSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& args) {
   if (args.flags & abi::kMSG_OOB) return abi::Errno::kEOPNOTSUPP;
-  if (args.flags & abi::kMSG_ERRQUEUE) return abi::Errno::kEAGAIN;
-  const Frame f = TRY(Take((args.flags & abi::kMSG_PEEK) != 0));
-  const uint64_t n = std::min<uint64_t>(f.data.size(), dst.remaining());
-  if (n < f.data.size()) args.msg_flags |= abi::kMSG_TRUNC;
-  if (dst.CopyTo(f.data.data(), n) != n) return abi::Errno::kEFAULT;
-  args.full_length = f.data.size();
+  NetOutside::RawHead head;
+  const uint64_t n = TRY(ReceiveFrame(dst, args, &head));
   Endpoint from;
-  from.addr.b = f.head.address;
-  from.scope_id = f.head.scope;
+  from.addr.b = head.address;
+  from.scope_id = head.scope;
   args.from = Name(from);
-  args.ancillary.stamp = f.stamp;
   Endpoint to;
   {
     base::MutexLock lock(mu_);
     to = local_;
   }
-  AddIpControls({from, to, f.head.relay.tos, f.head.relay.ttl, f.head.interface},
+  AddIpControls({from, to, head.relay.tos, head.relay.ttl, head.interface},
                 &args.ancillary.controls);
   return n;
 }
@@ -301,10 +294,7 @@ base::Result<uint64_t> RawSocket::Receive(Task* task, IoBuffer& dst, RecvArgs& a
 base::Result<void> RawSocket::SetFamilyOption(Task& task, int32_t level, int32_t name,
                                               std::span<const uint8_t> value) {
   if (level == abi::kSOL_IP && name == abi::kIP_HDRINCL && !ipv6()) {
-    int32_t v;
-    if (value.size() < sizeof v) return abi::Errno::kEINVAL;
-    memcpy(&v, value.data(), sizeof v);
-    header_.store(v != 0);
+    header_.store(TRY(ReadOption<int32_t>(value)) != 0);
     return {};
   }
   // raw_seticmpfilter(), rawv6_seticmpfilter().
@@ -322,20 +312,15 @@ base::Result<void> RawSocket::SetFamilyOption(Task& task, int32_t level, int32_t
 
 base::Result<uint32_t> RawSocket::GetFamilyOption(Task& task, int32_t level, int32_t name,
                                                   std::span<uint8_t> out) {
-  auto give = [&](const void* p, size_t size) {
-    const size_t n = std::min(size, out.size());
-    memcpy(out.data(), p, n);
-    return static_cast<uint32_t>(n);
-  };
   if (level == abi::kSOL_IP && name == abi::kIP_HDRINCL && !ipv6()) {
     const int32_t v = header_.load();
-    return give(&v, sizeof v);
+    return GiveOption(out, v);
   }
   const int32_t filter_level = ipv6() ? abi::kSOL_ICMPV6 : abi::kSOL_RAW;
   if (level == filter_level && name == abi::kICMP_FILTER) {
     if (!is_icmp()) return abi::Errno::kEOPNOTSUPP;
     base::MutexLock lock(mu_);
-    return give(&unwanted_, ipv6() ? sizeof unwanted_ : sizeof(abi::IcmpFilter));
+    return GiveOption(out, &unwanted_, ipv6() ? sizeof unwanted_ : sizeof(abi::IcmpFilter));
   }
   if (level == abi::kSOL_RAW || level == protocol()) return abi::Errno::kENOPROTOOPT;
   return InetSocket::GetFamilyOption(task, level, name, out);

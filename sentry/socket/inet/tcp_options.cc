@@ -3,6 +3,7 @@
 
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet/tcp_socket.h"
+#include "sentry/socket/option_value.h"
 #include "sentry/time/clock.h"
 #include "syscalls/abi/capability.h"
 
@@ -13,19 +14,6 @@ constexpr int32_t kMinMss = 88, kMaxWindow = 32767;
 constexpr int32_t kDefaultMss = 536, kLoopbackMss = 65483;
 constexpr size_t kCaNameMax = 16;
 constexpr uint32_t kMsPerSecond = 1000;
-
-base::Result<int32_t> Int(std::span<const uint8_t> value) {
-  int32_t v;
-  if (value.size() < sizeof v) return abi::Errno::kEINVAL;
-  memcpy(&v, value.data(), sizeof v);
-  return v;
-}
-
-uint32_t Give(std::span<uint8_t> out, const void* p, size_t n) {
-  n = std::min(n, out.size());
-  memcpy(out.data(), p, n);
-  return static_cast<uint32_t>(n);
-}
 
 // secs_to_retrans() and back: TCP_DEFER_ACCEPT counts in retransmissions of 1, 2, 4... seconds.
 int32_t RoundToRetransmissions(int32_t seconds) {
@@ -39,7 +27,7 @@ int32_t RoundToRetransmissions(int32_t seconds) {
 base::Result<void> TcpSocket::SetFamilyOption(Task& task, int32_t level, int32_t name,
                                               std::span<const uint8_t> value) {
   if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
-    const int32_t v = TRY(Int(value));
+    const int32_t v = TRY(ReadOption<int32_t>(value));
     base::MutexLock lock(end_->mu_);
     end_->peek_offset_ = v;
     return {};
@@ -51,7 +39,7 @@ base::Result<uint32_t> TcpSocket::GetFamilyOption(Task& task, int32_t level, int
                                                   std::span<uint8_t> out) {
   if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
     base::MutexLock lock(end_->mu_);
-    return Give(out, &end_->peek_offset_, sizeof end_->peek_offset_);
+    return GiveOption(out, end_->peek_offset_);
   }
   return InetSocket::GetFamilyOption(task, level, name, out);
 }
@@ -70,18 +58,18 @@ base::Result<void> TcpSocket::SetProtocolOption(Task& task, int32_t level, int32
       // No upper layer (kernel TLS) is there.
       return value.empty() ? abi::Errno::kEINVAL : abi::Errno::kENOENT;
     case abi::kTCP_MAXSEG: {
-      const int32_t v = TRY(Int(value));
+      const int32_t v = TRY(ReadOption<int32_t>(value));
       if (v != 0 && (v < kMinMss || v > kMaxWindow)) return abi::Errno::kEINVAL;
       max_segment_.store(v);
       return {};
     }
     case abi::kTCP_LINGER2: {
-      const int32_t v = TRY(Int(value));
+      const int32_t v = TRY(ReadOption<int32_t>(value));
       linger2_.store(v < 0 ? -1 : std::min(v, 120));
       return {};
     }
     case abi::kTCP_DEFER_ACCEPT:
-      defer_accept_.store(RoundToRetransmissions(TRY(Int(value))));
+      defer_accept_.store(RoundToRetransmissions(TRY(ReadOption<int32_t>(value))));
       return {};
     case abi::kTCP_FASTOPEN_CONNECT:
       // net.ipv4.tcp_fastopen is off.
@@ -90,7 +78,7 @@ base::Result<void> TcpSocket::SetProtocolOption(Task& task, int32_t level, int32
       return task.creds().HasIn(*stack_->owner(), abi::kCAP_NET_ADMIN) ? abi::Errno::kENOPROTOOPT
                                                                        : abi::Errno::kEPERM;
     default:
-      TRY(Int(value));
+      TRY(ReadOption<int32_t>(value));
       return abi::Errno::kENOPROTOOPT;
   }
 }
@@ -102,7 +90,7 @@ base::Result<uint32_t> TcpSocket::GetProtocolOption(Task& task, int32_t level, i
     case abi::kTCP_CONGESTION: {
       char ca[kCaNameMax] = {};
       memcpy(ca, reno_.load() ? "reno" : "cubic", reno_.load() ? 4 : 5);
-      return Give(out, ca, sizeof ca);
+      return GiveOption(out, ca);
     }
     case abi::kTCP_ULP:
     case abi::kTCP_SAVED_SYN:
@@ -110,7 +98,7 @@ base::Result<uint32_t> TcpSocket::GetProtocolOption(Task& task, int32_t level, i
       return uint32_t{0};
     case abi::kTCP_INFO: {
       const abi::TcpInfo info = Info();
-      return Give(out, &info, sizeof info);
+      return GiveOption(out, info);
     }
     case abi::kTCP_MAXSEG:
       v = connected() ? kLoopbackMss : max_segment_.load();
@@ -128,7 +116,7 @@ base::Result<uint32_t> TcpSocket::GetProtocolOption(Task& task, int32_t level, i
     default:
       return abi::Errno::kENOPROTOOPT;
   }
-  return Give(out, &v, sizeof v);
+  return GiveOption(out, v);
 }
 
 abi::TcpInfo TcpSocket::Info() {

@@ -138,8 +138,7 @@ base::Result<uint64_t> UdpSocket::Send(Task* task, IoBuffer& src, SendArgs& args
 base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   NetCounters& c = stack_->counters;
   c.udp_out.fetch_add(1, std::memory_order_relaxed);
-  c.lo_packets.fetch_add(1, std::memory_order_relaxed);
-  c.lo_bytes.fetch_add(p.len, std::memory_order_relaxed);
+  c.AddLoopback(1, p.len);
   if (t.to.addr.is_multicast() || t.to.addr.is_broadcast()) {
     if (stack_->observed()) stack_->Show(WholePacket(p));
     for (const base::Ref<base::RefCounted>& r : ports().FindAll(t.to, t.from)) {

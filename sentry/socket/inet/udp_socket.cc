@@ -2,6 +2,7 @@
 
 #include "platform/base/byte_order.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/option_value.h"
 #include "syscalls/abi/epoll.h"
 
 namespace sentry {
@@ -276,9 +277,7 @@ base::Result<uint32_t> UdpSocket::GetFamilyOption(Task& task, int32_t level, int
                                                   std::span<uint8_t> out) {
   if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
     base::MutexLock lock(mu_);
-    const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof peek_offset_));
-    memcpy(out.data(), &peek_offset_, n);
-    return n;
+    return GiveOption(out, peek_offset_);
   }
   return InetSocket::GetFamilyOption(task, level, name, out);
 }
@@ -287,12 +286,10 @@ base::Result<uint32_t> UdpSocket::GetFamilyOption(Task& task, int32_t level, int
 base::Result<void> UdpSocket::SetProtocolOption(Task& task, int32_t level, int32_t name,
                                                 std::span<const uint8_t> value) {
   const bool send = name == abi::kUDPLITE_SEND_CSCOV;
-  int32_t v;
-  if (value.size() < sizeof v) return abi::Errno::kEINVAL;
+  auto v = TRY(ReadOption<int32_t>(value));
   if (goes_outside() || (!send && name != abi::kUDPLITE_RECV_CSCOV)) {
     return abi::Errno::kENOPROTOOPT;
   }
-  memcpy(&v, value.data(), sizeof v);
   constexpr int32_t kHeader = 8;
   v = v != 0 && v < kHeader ? kHeader : std::min<int32_t>(v, UINT16_MAX);
   (send ? send_coverage_ : receive_coverage_).store(v, std::memory_order_relaxed);
@@ -306,9 +303,7 @@ base::Result<uint32_t> UdpSocket::GetProtocolOption(Task& task, int32_t level, i
     return abi::Errno::kENOPROTOOPT;
   }
   const int32_t v = (send ? send_coverage_ : receive_coverage_).load(std::memory_order_relaxed);
-  const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
-  memcpy(out.data(), &v, n);
-  return n;
+  return GiveOption(out, v);
 }
 
 bool UdpSocket::WantsErrors() const {

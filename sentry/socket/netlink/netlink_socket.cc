@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/option_value.h"
 #include "syscalls/abi/capability.h"
 #include "syscalls/abi/epoll.h"
 
@@ -306,15 +307,11 @@ base::Result<uint32_t> NetlinkSocket::GetFamilyOption(Task& task, int32_t level,
     base::MutexLock lock(mu_);
     // A bit for each group; none before the first was joined.
     const uint64_t groups = groups_;
-    const auto n = groups == 0 ? 0 : static_cast<uint32_t>(std::min(out.size(), sizeof groups));
-    memcpy(out.data(), &groups, n);
-    return n;
+    return GiveOption(out, &groups, groups == 0 ? 0 : sizeof groups);
   }
   if (out.size() < sizeof(int32_t)) return abi::Errno::kEINVAL;
   base::MutexLock lock(mu_);
-  const int32_t v = (options_ & 1u << name) != 0;
-  memcpy(out.data(), &v, sizeof v);
-  return static_cast<uint32_t>(sizeof v);
+  return GiveOption(out, int32_t{(options_ & 1u << name) != 0});
 }
 
 }  // namespace sentry

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/option_value.h"
 #include "sentry/socket/unix/unix_gc.h"
 #include "sentry/socket/unix/unix_names.h"
 #include "syscalls/abi/capability.h"
@@ -488,19 +489,11 @@ base::Result<uint32_t> UnixSocket::GetFamilyOption(Task& task, int32_t level, in
       if (c.uid == UINT32_MAX) c.uid = kOverflowId;
       if (c.gid == UINT32_MAX) c.gid = kOverflowId;
     }
-    uint32_t n = static_cast<uint32_t>(std::min(out.size(), sizeof c));
-    memcpy(out.data(), &c, n);
-    return n;
+    return GiveOption(out, c);
   }
   if (level == abi::kSOL_SOCKET && name == abi::kSO_PEEK_OFF) {
-    int32_t v;
-    {
-      base::MutexLock lock(end_->mu_);
-      v = end_->peek_offset_;
-    }
-    const auto n = static_cast<uint32_t>(std::min(out.size(), sizeof v));
-    memcpy(out.data(), &v, n);
-    return n;
+    base::MutexLock lock(end_->mu_);
+    return GiveOption(out, end_->peek_offset_);
   }
   return Socket::GetFamilyOption(task, level, name, out);
 }
