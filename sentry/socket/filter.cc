@@ -67,18 +67,20 @@ base::Result<base::Ref<SocketFilter>> SocketFilter::Create(std::vector<abi::Sock
   return base::MakeRef<SocketFilter>(std::move(program));
 }
 
+uint32_t SocketFilter::Result(const FilterInput& in) const {
+  const auto load = [&](size_t size, uint32_t at) -> std::optional<uint32_t> {
+    if (const std::optional<uint32_t> extension = Extension(at)) return Tell(in, *extension);
+    // bpf_internal_load_pointer_neg_helper(). Below are SKF_LL_OFF, the link's header, which
+    // messages here don't have, and places in the message.
+    constexpr auto kNetwork = static_cast<uint32_t>(abi::kSKF_NET_OFF);
+    if (at >= kNetwork) return Load(in.network, size, at - kNetwork);
+    return Load(in.data, size, at);
+  };
+  return RunBpf(program_, static_cast<uint32_t>(in.data.size()), load);
+}
+
 std::optional<size_t> SocketFilter::Run(const FilterInput& in) const {
-  const uint32_t keep = RunBpf(program_, static_cast<uint32_t>(in.data.size()),
-                               [&](size_t size, uint32_t at) -> std::optional<uint32_t> {
-                                 if (const std::optional<uint32_t> extension = Extension(at))
-                                   return Tell(in, *extension);
-                                 constexpr auto kNetwork = static_cast<uint32_t>(abi::kSKF_NET_OFF);
-                                 // bpf_internal_load_pointer_neg_helper(). Below are SKF_LL_OFF,
-                                 // the link's header, which messages here don't have, and places in
-                                 // the message.
-                                 if (at >= kNetwork) return Load(in.network, size, at - kNetwork);
-                                 return Load(in.data, size, at);
-                               });
+  const uint32_t keep = Result(in);
   if (keep == 0) return std::nullopt;
   return std::min<size_t>(keep, in.data.size());
 }

@@ -1,4 +1,5 @@
-// SO_ATTACH_FILTER: classic BPF over what comes to a socket (net/core/filter.c, socket(7)).
+// SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF: classic BPF over what comes to a socket, or to a
+// group of them (net/core/filter.c, socket(7)).
 #pragma once
 
 #include <optional>
@@ -26,6 +27,9 @@ class SocketFilter : public base::RefCounted {
   // EINVAL: no sound program, or one that asks the kernel for more than where a message came from
   // (SKF_AD_NLATTR, SKF_AD_PAY_OFFSET, SKF_AD_ALU_XOR_X).
   static base::Result<base::Ref<SocketFilter>> Create(std::vector<abi::SockFilter> program);
+  const std::vector<abi::SockFilter>& program() const { return program_; }
+  // What the program returns.
+  uint32_t Result(const FilterInput& in) const;
   // How many bytes of the message are kept; nothing: it is dropped.
   std::optional<size_t> Run(const FilterInput& in) const;
 

@@ -115,11 +115,10 @@ base::Result<void> Socket::SetFilter(base::Ref<SocketFilter> filter) {
   return {};
 }
 
-// sk_attach_filter().
-base::Result<void> Socket::AttachFilter(Task& task, std::span<const uint8_t> value) {
+base::Result<base::Ref<SocketFilter>> Socket::ReadFilter(Task& task,
+                                                         std::span<const uint8_t> value) const {
   abi::SockFprog program;
   if (value.size() != sizeof program) return abi::Errno::kEINVAL;
-  if (!filterable()) return abi::Errno::kEOPNOTSUPP;
   memcpy(&program, value.data(), sizeof program);
   if (filter_locked_.load()) return abi::Errno::kEPERM;
   if (program.filter == 0 || program.len == 0 || program.len > abi::kBPF_MAXINSNS) {
@@ -127,7 +126,7 @@ base::Result<void> Socket::AttachFilter(Task& task, std::span<const uint8_t> val
   }
   std::vector<abi::SockFilter> code(program.len);
   TRY(task.mm().CopyIn(code.data(), UserAddr{program.filter}, code.size() * sizeof code[0]));
-  return SetFilter(TRY(SocketFilter::Create(std::move(code))));
+  return SocketFilter::Create(std::move(code));
 }
 
 base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
@@ -147,10 +146,16 @@ base::Result<void> Socket::StoreOption(Task& task, int32_t level, int32_t name,
   }
   switch (name) {
     case abi::kSO_ATTACH_FILTER:
-      return AttachFilter(task, value);
+      if (!filterable()) return abi::Errno::kEOPNOTSUPP;
+      return SetFilter(TRY(ReadFilter(task, value)));
     case abi::kSO_DETACH_FILTER:
       return SetFilter(nullptr);
+    case abi::kSO_ATTACH_REUSEPORT_CBPF:
+    case abi::kSO_DETACH_REUSEPORT_BPF:
+      if (family_ != abi::kAF_INET && family_ != abi::kAF_INET6) return abi::Errno::kEINVAL;
+      return SetFamilyOption(task, level, name, value);
     case abi::kSO_ATTACH_BPF:
+    case abi::kSO_ATTACH_REUSEPORT_EBPF:
       // sk_attach_bpf(). No descriptor is a program's: bpf(2) isn't there.
       if (value.size() != sizeof v) return abi::Errno::kEINVAL;
       if (filter_locked_.load()) return abi::Errno::kEPERM;

@@ -108,6 +108,12 @@ class Socket : public File {
   bool pass_creds() const { return pass_creds_.load(std::memory_order_relaxed); }
   // An option of SOL_SOCKET that is on or off (SO_REUSEADDR and its like).
   bool flag(int32_t name) const;
+  // SO_ATTACH_FILTER. Null: everything is let through.
+  base::Ref<SocketFilter> filter() const {
+    if (!has_filter_.load(std::memory_order_relaxed)) return nullptr;
+    base::MutexLock lock(filter_mu_);
+    return filter_;
+  }
 
   // ioctl requests about network interfaces, which all sockets answer (netdevice(7)); installed by
   // boot. ENOTTY: not one of them.
@@ -139,12 +145,9 @@ class Socket : public File {
   virtual bool filterable() const { return true; }
   // The filter changed; null: there is none.
   virtual void OnFilter(base::Ref<SocketFilter> filter) {}
-  // Null: everything is let through.
-  base::Ref<SocketFilter> filter() const {
-    if (!has_filter_.load(std::memory_order_relaxed)) return nullptr;
-    base::MutexLock lock(filter_mu_);
-    return filter_;
-  }
+  // The program of a struct sock_fprog (__get_filter()).
+  base::Result<base::Ref<SocketFilter>> ReadFilter(Task& task,
+                                                   std::span<const uint8_t> value) const;
   // A flag or SO_RCVLOWAT changed.
   virtual void OnFlag(int32_t name) {}
   // An option was set, as value says.
@@ -158,7 +161,6 @@ class Socket : public File {
  private:
   base::Result<void> StoreOption(Task& task, int32_t level, int32_t name,
                                  std::span<const uint8_t> value);
-  base::Result<void> AttachFilter(Task& task, std::span<const uint8_t> value);
   // ENOENT: null, and there was none. EPERM: SO_LOCK_FILTER.
   base::Result<void> SetFilter(base::Ref<SocketFilter> filter);
 

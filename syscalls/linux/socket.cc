@@ -73,6 +73,19 @@ SyscallResult Accept(Task& task, int32_t fd, UserAddr addr, UserInOut<int32_t> a
   return InstallFile(task, std::move(made), (flags & abi::kSOCK_CLOEXEC) != 0);
 }
 
+// sk_get_filter(): lengths are instructions, not bytes.
+SyscallResult GetFilter(Task& task, const sentry::Socket& s, UserAddr out, int32_t room,
+                        UserInOut<int32_t> length) {
+  const base::Ref<sentry::SocketFilter> filter = s.filter();
+  const size_t n = filter ? filter->program().size() : 0;
+  if (n != 0 && room != 0) {
+    if (static_cast<size_t>(room) < n) return abi::Errno::kEINVAL;
+    TRY(task.mm().CopyOut(out, filter->program().data(), n * sizeof(abi::SockFilter)));
+  }
+  TRY(length.Store(task.mm(), static_cast<int32_t>(n)));
+  return 0;
+}
+
 }  // namespace
 
 SyscallResult sys_socket(Task& task, int32_t domain, int32_t type, int32_t protocol) {
@@ -149,6 +162,9 @@ SyscallResult sys_getsockopt(Task& task, int32_t fd, int32_t level, int32_t optn
   SocketRef s = TRY(GetSocket(task, fd));
   int32_t room = TRY(optlen.Fetch(task.mm()));
   if (room < 0) return abi::Errno::kEINVAL;
+  if (level == abi::kSOL_SOCKET && optname == abi::kSO_GET_FILTER) {
+    return GetFilter(task, *s, optval, room, optlen);
+  }
   uint8_t value[256] = {};
   uint32_t n =
       TRY(s->GetOption(task, level, optname,

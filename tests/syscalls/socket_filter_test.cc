@@ -105,6 +105,41 @@ TEST(SocketFilter, AnswersOfNetlink) {
   EXPECT_EQ(Next(s), "<none>");
 }
 
+TEST(SocketFilter, CanBeReadBack) {
+  COVERS("getsockopt", "setsockopt");
+  Fd s(socket(AF_INET, SOCK_DGRAM, 0));
+  // Lengths are instructions, not bytes.
+  sock_filter got[8] = {};
+  socklen_t n = 8;
+  ASSERT_OK(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, got, &n));
+  EXPECT_EQ(n, 0u);
+  const Program program = Starts(8, 'y', 11);
+  ASSERT_OK(Attach(s, program));
+  n = 0;
+  ASSERT_OK(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, nullptr, &n));
+  EXPECT_EQ(n, program.size());
+  n = static_cast<socklen_t>(program.size() - 1);
+  EXPECT_ERR(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, got, &n), EINVAL);
+  n = static_cast<socklen_t>(program.size());
+  EXPECT_ERR(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, nullptr, &n), EFAULT);
+  n = 8;
+  ASSERT_OK(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, got, &n));
+  EXPECT_EQ(n, program.size());
+  EXPECT_EQ(memcmp(got, program.data(), program.size() * sizeof got[0]), 0);
+  EXPECT_EQ(got[program.size()].code, 0);
+  n = static_cast<socklen_t>(-1);
+  EXPECT_ERR(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, got, &n), EINVAL);
+  // One that is longer than other options' values.
+  Program longer(1000, BPF_STMT(BPF_LD | BPF_IMM, 7));
+  longer.push_back(BPF_STMT(BPF_RET | BPF_A, 0));
+  ASSERT_OK(Attach(s, longer));
+  Program all(longer.size());
+  n = static_cast<socklen_t>(all.size());
+  ASSERT_OK(getsockopt(s, SOL_SOCKET, SO_GET_FILTER, all.data(), &n));
+  EXPECT_EQ(n, longer.size());
+  EXPECT_EQ(memcmp(all.data(), longer.data(), all.size() * sizeof all[0]), 0);
+}
+
 TEST(SocketFilter, Errors) {
   COVERS("setsockopt", "getsockopt");
   Fd s(socket(AF_INET, SOCK_DGRAM, 0));

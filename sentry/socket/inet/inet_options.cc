@@ -326,6 +326,9 @@ base::Result<void> InetSocket::SetSocketLevel(Task& task, int32_t name,
       index = TRY(ReadOption<int32_t>(value));
       if (index < 0) return Errno::kEINVAL;
       break;
+    case kSO_ATTACH_REUSEPORT_CBPF:
+    case kSO_DETACH_REUSEPORT_BPF:
+      return Errno::kEINVAL;  // no ports
     default:
       return Errno::kENOPROTOOPT;
   }

@@ -134,7 +134,28 @@ PortClaim InetSocket::Claim(const Endpoint& local) const {
   c.reuse_port = flag(abi::kSO_REUSEPORT);
   c.uid = uid_;
   c.device = device();
+  base::MutexLock lock(options_mu_);
+  c.own_group = own_group_;
+  c.filter = own_filter_;
   return c;
+}
+
+// sk_reuseport_attach_filter(), reuseport_detach_prog().
+base::Result<void> InetSocket::SetPortFilter(Task& task, PortTable& ports, base::RefCounted* owner,
+                                             int32_t name, std::span<const uint8_t> value) {
+  base::Ref<SocketFilter> filter;
+  if (name == abi::kSO_ATTACH_REUSEPORT_CBPF) filter = TRY(ReadFilter(task, value));
+  base::Result<void> set = ports.SetGroupFilter(owner, Show().local.port, filter);
+  if (!set.is(abi::Errno::kEINVAL)) return set;
+  const bool shares = flag(abi::kSO_REUSEPORT);
+  // sk_unhashed(): a stream socket that is bound is nowhere to be found yet.
+  const bool found = type() == abi::kSOCK_STREAM ? listening() || connected() : bound();
+  base::MutexLock lock(options_mu_);
+  if (!filter && !own_filter_) return shares ? abi::Errno::kENOENT : abi::Errno::kEINVAL;
+  if (filter && (found || !shares)) return abi::Errno::kEINVAL;
+  own_group_ = true;
+  own_filter_ = std::move(filter);
+  return {};
 }
 
 base::Result<uint64_t> InetSocket::Ioctl(Task& task, uint32_t cmd, UserAddr arg) {

@@ -83,6 +83,10 @@ class InetSocket : public Socket {
                                                    std::span<uint8_t> out) {
     return abi::Errno::kENOPROTOOPT;
   }
+  // SO_ATTACH_REUSEPORT_CBPF and SO_DETACH_REUSEPORT_BPF of owner, which is what holds this
+  // socket's port.
+  base::Result<void> SetPortFilter(Task& task, PortTable& ports, base::RefCounted* owner,
+                                   int32_t name, std::span<const uint8_t> value);
   // A number was stored.
   virtual void OnOption(int32_t level, int32_t name, int32_t value) {}
 
@@ -139,6 +143,9 @@ class InetSocket : public Socket {
   absl::InlinedVector<std::pair<const IntOption*, int32_t>, 4> values_ GUARDED_BY(options_mu_);
   std::vector<std::pair<IpAddress, int32_t>> groups_ GUARDED_BY(options_mu_);
   std::vector<NetOutside::Option> host_options_ GUARDED_BY(options_mu_);
+  // PortClaim's, before there is a claim.
+  bool own_group_ GUARDED_BY(options_mu_) = false;
+  base::Ref<SocketFilter> own_filter_ GUARDED_BY(options_mu_);
 };
 
 }  // namespace sentry

@@ -1,6 +1,7 @@
 // AF_PACKET (packet(7); net/packet/af_packet.c), with --net-raw: frames of lo, so far as what stays
 // in the sandbox is made of packets at all (TCP isn't), and those of the outside's links by way of
-// the net gofer. Without rings (PACKET_RX_RING), fanout and virtual headers: ENOPROTOOPT.
+// the net gofer. Without rings (PACKET_RX_RING, which libpcap wants since 1.10), fanout and virtual
+// headers: ENOPROTOOPT.
 #pragma once
 
 #include "sentry/socket/inet/net_stack.h"

@@ -44,7 +44,7 @@ bool PortTable::Conflicts(const Bucket& b, const base::RefCounted* self, const P
     const bool both_reuse = c.reuse_addr && r.claim.reuse_addr;
     const bool time_wait = r.owner == nullptr && r.shared == 0;
     const bool both_ports =
-        c.reuse_port && r.claim.reuse_port && (c.uid == r.claim.uid || time_wait);
+        c.reuse_port && !c.own_group && r.claim.reuse_port && (c.uid == r.claim.uid || time_wait);
     if (!stream_) {
       if (explicit_port ? !both_reuse && !both_ports : true) return true;
       continue;
@@ -68,6 +68,27 @@ PortTable::Record* PortTable::FindRecord(uint16_t port, const base::RefCounted* 
   return nullptr;
 }
 
+// __reuseport_add_sock().
+void PortTable::Join(Bucket& b) const {
+  Record& joined = b.back();
+  for (const Record& r : b) {
+    if (&r == &joined || !InGroup(r) || r.claim != joined.claim) continue;
+    joined.claim.filter = r.claim.filter;
+    return;
+  }
+}
+
+// __reuseport_detach_sock(): the last one takes the place of the one that leaves.
+PortTable::Record* PortTable::Leave(Bucket& b, Record* r) const {
+  if (!InGroup(*r)) return r;
+  for (Record* last = &b.back(); last != r; last--) {
+    if (!InGroup(*last) || last->claim != r->claim) continue;
+    std::swap(*last, *r);
+    return last;
+  }
+  return r;
+}
+
 PortTable::Record& PortTable::SharedRecord(const PortClaim& claim) {
   Bucket& b = buckets_[claim.local.port];
   for (Record& r : b) {
@@ -75,6 +96,7 @@ PortTable::Record& PortTable::SharedRecord(const PortClaim& claim) {
   }
   Record& r = b.emplace_back();
   r.claim = claim;
+  r.claim.filter = nullptr;
   return r;
 }
 
@@ -110,9 +132,11 @@ base::Result<void> PortTable::Bind(base::RefCounted* owner, PortClaim* claim) {
   base::MutexLock lock(mu_);
   auto take = [&](uint16_t port) NO_THREAD_SAFETY_ANALYSIS {
     claim->local.port = port;
-    Record& r = buckets_[port].emplace_back();
+    Bucket& b = buckets_[port];
+    Record& r = b.emplace_back();
     r.claim = *claim;
     r.owner = owner;
+    if (InGroup(r)) Join(b);
   };
   if (const uint16_t port = claim->local.port; port != 0) {
     Expire(port, now);
@@ -183,12 +207,15 @@ base::Result<void> PortTable::SetListening(base::RefCounted* owner, const PortCl
   base::MutexLock lock(mu_);
   Record* r = FindRecord(claim.local.port, owner);
   if (r == nullptr) return abi::Errno::kEADDRINUSE;
+  Bucket& b = buckets_[claim.local.port];
   // inet_csk_listen_start() asks for the port again.
-  if (on && Conflicts(buckets_[claim.local.port], owner, claim, true, true)) {
-    return abi::Errno::kEADDRINUSE;
-  }
+  if (on && Conflicts(b, owner, claim, true, true)) return abi::Errno::kEADDRINUSE;
+  r = Leave(b, r);
   r->claim = claim;
   r->listening = on;
+  if (!InGroup(*r)) return {};
+  std::rotate(r, r + 1, b.end());
+  Join(b);
   return {};
 }
 
@@ -196,7 +223,10 @@ void PortTable::Rebind(base::RefCounted* owner, const PortClaim& claim, const En
   base::MutexLock lock(mu_);
   Record* r = FindRecord(claim.local.port, owner);
   if (r == nullptr) return;
+  // udp_lib_rehash(): elsewhere it is in no group.
+  base::Ref<SocketFilter> filter = r->claim == claim ? r->claim.filter : nullptr;
   r->claim = claim;
+  r->claim.filter = std::move(filter);
   r->connected = remote != nullptr;
   if (remote != nullptr) r->remote = *remote;
 }
@@ -209,7 +239,7 @@ void PortTable::Release(base::RefCounted* owner, uint16_t port, const Endpoint* 
   for (auto r = b.begin(); r != b.end(); ++r) {
     if (r->owner != owner) continue;
     if (remote != nullptr) pairs_.erase({r->claim.local, *remote});
-    b.erase(r);
+    b.erase(Leave(b, r));
     break;
   }
   if (b.empty()) buckets_.erase(it);
@@ -249,23 +279,42 @@ int PortTable::Score(const Record& r, const Endpoint& to, const Endpoint& from, 
   return score;
 }
 
+// reuseport_attach_prog(), reuseport_detach_prog().
+base::Result<void> PortTable::SetGroupFilter(base::RefCounted* owner, uint16_t port,
+                                             base::Ref<SocketFilter> filter) {
+  base::MutexLock lock(mu_);
+  const Record* own = FindRecord(port, owner);
+  if (own == nullptr || !InGroup(*own)) return abi::Errno::kEINVAL;
+  if (!filter && !own->claim.filter) return abi::Errno::kENOENT;
+  for (Record& r : buckets_[port]) {
+    if (InGroup(r) && r.claim == own->claim) r.claim.filter = filter;
+  }
+  return {};
+}
+
 base::Ref<base::RefCounted> PortTable::Find(const Endpoint& to, const Endpoint& from,
-                                            int32_t device, uint32_t hash) {
+                                            int32_t device, uint32_t hash, Choose choose) {
   base::MutexLock lock(mu_);
   auto it = buckets_.find(to.port);
   if (it == buckets_.end()) return nullptr;
   int best = -1;
   absl::InlinedVector<base::RefCounted*, 4> group;  // of the best, that share by SO_REUSEPORT
+  const SocketFilter* filter = nullptr;             // the group's
   for (const Record& r : it->second) {
     if (r.owner == nullptr || (stream_ && !r.listening)) continue;
     const int score = Score(r, to, from, device);
     if (score < 0 || score < best) continue;
-    if (score > best || !r.claim.reuse_port || r.connected) group.clear();
+    const bool shares = r.claim.reuse_port && !r.connected;
+    if (score > best || !shares) group.clear();
+    filter = shares ? r.claim.filter.get() : nullptr;
     best = score;
     group.push_back(r.owner);
   }
   if (group.empty()) return nullptr;
-  base::RefCounted* found = group[hash % group.size()];
+  // run_bpf_filter(): a number that is nobody's is none.
+  size_t chosen = filter != nullptr ? choose(*filter) : group.size();
+  if (chosen >= group.size()) chosen = hash % group.size();
+  base::RefCounted* found = group[chosen];
   if (!found->TryIncRef()) return nullptr;
   return base::Ref<base::RefCounted>::Adopt(found);
 }

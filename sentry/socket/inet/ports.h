@@ -7,9 +7,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "platform/base/mutex.h"
 #include "platform/base/ref.h"
 #include "platform/base/result.h"
+#include "sentry/socket/filter.h"
 #include "sentry/socket/inet/address.h"
 
 namespace sentry {
@@ -22,7 +24,14 @@ struct PortClaim {
   bool reuse_port = false;
   uint32_t uid = 0;
   int32_t device = 0;  // SO_BINDTODEVICE: an interface's index
-  bool operator==(const PortClaim&) const = default;
+  // SO_ATTACH_REUSEPORT_CBPF before it had a place to share: it joins nobody who shares his.
+  bool own_group = false;
+  base::Ref<SocketFilter> filter;
+  // The same place, shared with the same others.
+  bool operator==(const PortClaim& o) const {
+    return local == o.local && dual == o.dual && reuse_addr == o.reuse_addr &&
+           reuse_port == o.reuse_port && uid == o.uid && device == o.device;
+  }
 };
 
 class PortTable {
@@ -55,10 +64,19 @@ class PortTable {
   // until: a TIME_WAIT that ends then (CLOCK_MONOTONIC, ns) remains; 0: none.
   void ReleaseShared(const PortClaim& claim, int64_t until);
 
-  // compute_score(): who receives at to what from sends; streams: listeners only. hash: picks among
-  // SO_REUSEPORT's. Null: nobody.
+  // SO_ATTACH_REUSEPORT_CBPF of all that share the owner's place (null: SO_DETACH_REUSEPORT_BPF).
+  // EINVAL: it shares none. ENOENT: null, and they have no filter.
+  base::Result<void> SetGroupFilter(base::RefCounted* owner, uint16_t port,
+                                    base::Ref<SocketFilter> filter);
+
+  // Whose number in a group a filter says; by default of what has no data, as segments that begin a
+  // connection.
+  using Choose = absl::FunctionRef<uint32_t(const SocketFilter&)>;
+  static uint32_t ChooseByNothing(const SocketFilter& filter) { return filter.Result({}); }
+  // compute_score(): who receives at to what from sends; streams: listeners only. Among
+  // SO_REUSEPORT's, who their filter chooses, else hash. Null: nobody.
   base::Ref<base::RefCounted> Find(const Endpoint& to, const Endpoint& from, int32_t device,
-                                   uint32_t hash);
+                                   uint32_t hash, Choose choose = ChooseByNothing);
   // All that a multicast or broadcast to a port reaches; the receiver looks at its memberships.
   std::vector<base::Ref<base::RefCounted>> FindAll(const Endpoint& to, const Endpoint& from);
 
@@ -84,6 +102,14 @@ class PortTable {
   // explicit_port: SO_REUSEADDR shares with sockets that don't listen.
   bool Conflicts(const Bucket& b, const base::RefCounted* self, const PortClaim& c,
                  bool explicit_port, bool listens) const;
+  // Shares its place with others, if there are any: a group, which is in order of joining.
+  bool InGroup(const Record& r) const {
+    return r.owner != nullptr && r.claim.reuse_port && (!stream_ || r.listening);
+  }
+  // The bucket's last one joins its group, whose filter is its own from now on.
+  void Join(Bucket& b) const;
+  // Where it is after it left its group.
+  Record* Leave(Bucket& b, Record* r) const;
   Record* FindRecord(uint16_t port, const base::RefCounted* owner) REQUIRES_LOCK(mu_);
   Record& SharedRecord(const PortClaim& claim) REQUIRES_LOCK(mu_);
   void Expire(uint16_t port, int64_t now) REQUIRES_LOCK(mu_);

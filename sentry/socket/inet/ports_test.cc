@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <vector>
+
+#include "sentry/kernel/bpf_testing.h"
 
 namespace sentry {
 namespace {
@@ -64,6 +67,43 @@ TEST(Ports, ReusePortSpreads) {
   stranger.uid = 7;
   auto d = base::MakeRef<Owner>();
   EXPECT_TRUE(t.Bind(d.get(), &stranger).is(abi::Errno::kEADDRINUSE));
+}
+
+TEST(Ports, GroupsAreInOrderOfJoining) {
+  PortTable t(false);
+  std::vector<base::Ref<Owner>> owners;
+  PortClaim c = At(0, 80);
+  c.reuse_port = true;
+  auto join = [&] {
+    owners.push_back(base::MakeRef<Owner>());
+    EXPECT_TRUE(t.Bind(owners.back().get(), &c).ok());
+  };
+  auto chosen = [&](uint32_t which) {
+    auto choose = [which](const SocketFilter&) { return which; };
+    return t.Find({IpAddress::V4(kLoopback), 80, 0}, {}, 0, 0, choose).get();
+  };
+  for (int i = 0; i < 3; i++) join();
+  EXPECT_EQ(chosen(2), chosen(1));  // nobody asks for a choice
+  EXPECT_TRUE(t.SetGroupFilter(owners[0].get(), 80, nullptr).is(abi::Errno::kENOENT));
+  auto filter = SocketFilter::Create({testing::Stmt(testing::kRet, 0)});
+  ASSERT_TRUE(filter.ok());
+  EXPECT_TRUE(t.SetGroupFilter(owners[1].get(), 80, *filter).ok());
+  join();
+  for (uint32_t i = 0; i < 4; i++) EXPECT_EQ(chosen(i), owners[i].get());
+  EXPECT_EQ(chosen(4), owners[0].get());  // by the hash
+  t.Release(owners[1].get(), 80, nullptr);
+  EXPECT_EQ(chosen(1), owners[3].get());
+  EXPECT_EQ(chosen(2), owners[2].get());
+  // One with a filter of its own joins nobody.
+  PortClaim own = c;
+  own.own_group = true;
+  EXPECT_TRUE(t.Bind(owners[1].get(), &own).is(abi::Errno::kEADDRINUSE));
+  auto stranger = base::MakeRef<Owner>();
+  PortClaim alone = At(0, 81);
+  EXPECT_TRUE(t.Bind(stranger.get(), &alone).ok());
+  EXPECT_TRUE(t.SetGroupFilter(stranger.get(), 81, *filter).is(abi::Errno::kEINVAL));
+  EXPECT_TRUE(t.SetGroupFilter(owners[2].get(), 80, nullptr).ok());
+  EXPECT_EQ(chosen(2), owners[0].get());
 }
 
 TEST(Ports, ExactAddressWins) {

@@ -32,6 +32,10 @@ base::Result<void> TcpSocket::SetFamilyOption(Task& task, int32_t level, int32_t
     end_->peek_offset_ = v;
     return {};
   }
+  if (level == abi::kSOL_SOCKET &&
+      (name == abi::kSO_ATTACH_REUSEPORT_CBPF || name == abi::kSO_DETACH_REUSEPORT_BPF)) {
+    return SetPortFilter(task, stack_->tcp, end_.get(), name, value);
+  }
   return InetSocket::SetFamilyOption(task, level, name, value);
 }
 

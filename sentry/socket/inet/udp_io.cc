@@ -163,7 +163,16 @@ base::Result<void> UdpSocket::Transmit(const Target& t, Packet p) {
   if (place != NetStack::Place::kHere) return abi::Errno::kENETUNREACH;
   if (stack_->observed()) stack_->Show(WholePacket(p));
   const auto hash = static_cast<uint32_t>(absl::HashOf(t.from.addr, t.from.port));
-  base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash);
+  // run_bpf_filter(): what is behind the header.
+  const auto choose = [&](const SocketFilter& filter) {
+    const LocalPacket whole = WholePacket(p);
+    return filter.Result({.data = {p.data.get(), p.len},
+                          .network = whole.bytes,
+                          .ethertype = whole.ethertype,
+                          .interface = kLoopbackIndex,
+                          .hardware = abi::kARPHRD_LOOPBACK});
+  };
+  base::Ref<base::RefCounted> found = ports().Find(t.to, t.from, kLoopbackIndex, hash, choose);
   if (!found) {
     c.udp_no_port.fetch_add(1, std::memory_order_relaxed);
     PortUnreachable(t, std::move(p));

@@ -270,6 +270,10 @@ base::Result<void> UdpSocket::SetFamilyOption(Task& task, int32_t level, int32_t
     memcpy(&peek_offset_, value.data(), sizeof peek_offset_);  // SetOption() checked the length
     return {};
   }
+  if (level == abi::kSOL_SOCKET &&
+      (name == abi::kSO_ATTACH_REUSEPORT_CBPF || name == abi::kSO_DETACH_REUSEPORT_BPF)) {
+    return SetPortFilter(task, ports(), this, name, value);
+  }
   return InetSocket::SetFamilyOption(task, level, name, value);
 }
 
