@@ -115,7 +115,8 @@ SyscallResult sys_munmap(Task& task, UserAddr addr, uint64_t length) {
   return task.mm().Munmap(addr.value, length);
 }
 
-SyscallResult sys_mprotect(Task& task, UserAddr addr, uint64_t length, uint64_t prot) {
+SyscallResult sys_pkey_mprotect(Task& task, UserAddr addr, uint64_t length, uint64_t prot,
+                                int32_t pkey) {
   const uint64_t grows = prot & (abi::kPROT_GROWSDOWN | abi::kPROT_GROWSUP);
   prot &= ~grows;
   if (grows == (abi::kPROT_GROWSDOWN | abi::kPROT_GROWSUP)) return abi::Errno::kEINVAL;
@@ -126,14 +127,20 @@ SyscallResult sys_mprotect(Task& task, UserAddr addr, uint64_t length, uint64_t 
   if ((prot & ~(kProtBits | abi::kPROT_SEM)) != 0) return abi::Errno::kEINVAL;
   // No stack grows upwards on this machine: no mapping can have VM_GROWSUP.
   if ((grows & abi::kPROT_GROWSUP) != 0) return abi::Errno::kEINVAL;
+  // No key is ever allocated: -1 stands for none.
+  if (pkey != -1) return abi::Errno::kEINVAL;
   return task.mm().Mprotect(addr.value, length, static_cast<uint8_t>(prot & kProtBits), grows != 0);
 }
 
-SyscallResult sys_pkey_mprotect(Task& task, UserAddr addr, uint64_t length, uint64_t prot,
-                                int32_t pkey) {
-  // No protection key can be allocated, so none but "none" is valid.
-  if (pkey != -1) return abi::Errno::kEINVAL;
-  return sys_mprotect(task, addr, length, prot);
+SyscallResult sys_mprotect(Task& task, UserAddr addr, uint64_t length, uint64_t prot) {
+  return sys_pkey_mprotect(task, addr, length, prot, -1);
+}
+
+// As Linux on a processor without protection keys: none is left.
+SyscallResult sys_pkey_alloc(Task&, uint64_t flags, uint64_t rights) {
+  constexpr uint64_t kRights = abi::kPKEY_DISABLE_ACCESS | abi::kPKEY_DISABLE_WRITE;
+  if (flags != 0 || (rights & ~kRights) != 0) return abi::Errno::kEINVAL;
+  return abi::Errno::kENOSPC;
 }
 
 SyscallResult sys_remap_file_pages(Task& task, uint64_t start, uint64_t size, uint64_t prot,

@@ -195,6 +195,7 @@ MOAT_HANDLER(memfd_create, UserCString name, uint32_t flags);
 MOAT_HANDLER(membarrier, int32_t cmd, uint32_t flags, int32_t cpu_id);
 MOAT_HANDLER(mlock2, UserAddr addr, uint64_t length, int32_t flags);
 MOAT_HANDLER(pkey_mprotect, UserAddr addr, uint64_t length, uint64_t prot, int32_t pkey);
+MOAT_HANDLER(pkey_alloc, uint64_t flags, uint64_t rights);
 
 // signals
 MOAT_HANDLER(rt_sigaction, int32_t sig, UserIn<abi::SigAction> act, UserOut<abi::SigAction> oldact,

@@ -1,6 +1,8 @@
 // mmap, munmap, mprotect, mremap, madvise, msync, mincore, brk, mlock, memfd.
+#include <cpuid.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "tests/syscalls/test_util.h"
@@ -203,6 +205,43 @@ TEST_F(Memory, Mprotect) {
   char* q = Map(1, PROT_READ, MAP_SHARED, ro);
   EXPECT_ERR(mprotect(q, kPage, PROT_READ | PROT_WRITE), EACCES);
   munmap(q, kPage);
+}
+
+// What holds with protection keys and without.
+TEST_F(Memory, ProtectionKeyArguments) {
+  COVERS("pkey_mprotect", "pkey_alloc");
+  constexpr int kNobodys = 15;
+  auto protect = [](char* p, size_t length, int prot, int key) {
+    return syscall(SYS_pkey_mprotect, p, length, prot, key);
+  };
+  char* p = Map(1);
+  EXPECT_OK(protect(p, kPage, PROT_READ, -1));
+  EXPECT_ERR(protect(p, kPage, PROT_READ, kNobodys), EINVAL);
+  // The key comes last.
+  EXPECT_OK(protect(p, 0, PROT_READ, kNobodys));
+  EXPECT_ERR(protect(nullptr, SIZE_MAX, PROT_READ, kNobodys), ENOMEM);
+  munmap(p, kPage);
+  EXPECT_ERR(syscall(SYS_pkey_alloc, 1, 0), EINVAL);
+  EXPECT_ERR(syscall(SYS_pkey_alloc, 0, 8), EINVAL);
+}
+
+TEST_F(Memory, ProtectionKeyFreeRefusal) {
+  COVERS("pkey_free");
+  for (int key : {-1, 15, 16}) EXPECT_ERR(syscall(SYS_pkey_free, key), EINVAL) << key;
+}
+
+TEST_F(Memory, ProtectionKeyOrNone) {
+  COVERS("pkey_alloc");
+  constexpr unsigned kOspke = 1 << 4;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool processor = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & kOspke) != 0;
+  const long key = syscall(SYS_pkey_alloc, 0, 0);
+  if (key == -1) {
+    EXPECT_EQ(errno, ENOSPC);
+    return;
+  }
+  EXPECT_TRUE(processor);
+  EXPECT_OK(syscall(SYS_pkey_free, key));
 }
 
 TEST_F(Memory, ExecutableCode) {
