@@ -5,7 +5,6 @@
 #include "platform/host/host.h"
 #include "platform/kvm/machine.h"
 #include "platform/kvm/space.h"
-#include "platform/stub/fp_state.h"
 #include "platform/stub/layout.h"
 
 namespace platform::kvm {
@@ -21,7 +20,7 @@ class Engine final : public Platform {
     if (!s) return abi::Errno::kENOMEM;
     return base::Ref<AddressSpace>(s);
   }
-  std::span<const uint8_t> initial_fp() const override { return stub::GetFpLayout().initial; }
+  std::span<const uint8_t> initial_fp() const override { return machine_.fp_layout().initial; }
   uint64_t guest_clock_gettime() const override { return machine_.clock_gettime(); }
   // Its guests are threads of the sentry, and end with it.
   void Shutdown() override {}
@@ -68,7 +67,7 @@ Engine::Trial Engine::Try() {
 }
 
 base::Status Engine::Init(const Options& options, base::UniqueFd device) {
-  RETURN_IF_ERROR(machine_.Init(std::move(device), stub::GetFpLayout().features));
+  RETURN_IF_ERROR(machine_.Init(std::move(device)));
   if (options.patch) {
     RETURN_IF_ERROR(stub_.emplace().Init());
     // Their windows stay.

@@ -125,34 +125,31 @@ long Machine::AddSlot(uint32_t slot, uint64_t gpa, uint64_t size, void* at, uint
   return Ioctl(fd_, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
-Status Machine::InitCpuid(uint64_t features) {
-  cpuid_.resize(sizeof(kvm_cpuid2) + kMaxCpuid * sizeof(kvm_cpuid_entry2));
+Status Machine::InitCpuid() {
+  const auto bytes = [](uint32_t entries) {
+    return sizeof(kvm_cpuid2) + entries * sizeof(kvm_cpuid_entry2);
+  };
+  cpuid_.resize(bytes(kMaxCpuid));
   auto* c = reinterpret_cast<kvm_cpuid2*>(cpuid_.data());
   c->nent = kMaxCpuid;
   if (long r = Ioctl(device_, KVM_GET_SUPPORTED_CPUID, c); r < 0)
     return Status::Errno("KVM_GET_SUPPORTED_CPUID", static_cast<int>(-r));
-  bool fsgsbase = false, smep = false, smap = false, xsave = false;
-  for (uint32_t i = 0; i < c->nent; i++) {
-    kvm_cpuid_entry2& e = c->entries[i];
-    if (e.function == 1) xsave = (e.ecx & 1 << 26) != 0;
-    if (e.function == 7 && e.index == 0) {
-      fsgsbase = (e.ebx & 1) != 0;
-      smep = (e.ebx & 1 << 7) != 0;
-      smap = (e.ebx & 1 << 20) != 0;
-    }
-    if (e.function == 0xd && e.index == 0) xcr0_ = e.eax | uint64_t{e.edx} << 32;
-  }
-  if (!fsgsbase) return Status::Error("the processor has no FSGSBASE");
-  cr4_ = kCr4 | (smep ? kCr4Smep : 0) | (smap ? kCr4Smap : 0) | (xsave ? kCr4Osxsave : 0);
-  xcr0_ = xsave ? (xcr0_ & features) | 3 : 0;
+  std::vector<kvm_cpuid_entry2> entries(c->entries, c->entries + c->nent);
+  const stub::FpLayout& host = stub::GetFpLayout();
+  processor_ = Restrict(entries, host.features);
+  if (!processor_.fsgsbase) return Status::Error("the processor has no FSGSBASE");
+  fp_layout_ = stub::Restrict(host, processor_.xcr0, processor_.xsave_size);
+  c->nent = static_cast<uint32_t>(entries.size());
+  std::copy(entries.begin(), entries.end(), c->entries);
+  cpuid_.resize(bytes(c->nent));
   return {};
 }
 
-Status Machine::Init(base::UniqueFd device, uint64_t features) {
+Status Machine::Init(base::UniqueFd device) {
   device_ = std::move(device);
   if (long v = IoctlNumber(device_, KVM_GET_API_VERSION, 0); v != KVM_API_VERSION)
     return Status::Error("/dev/kvm speaks another version");
-  RETURN_IF_ERROR(InitCpuid(features));
+  RETURN_IF_ERROR(InitCpuid());
   long r = IoctlNumber(device_, KVM_CREATE_VM, 0);
   if (r < 0) return Status::Errno("making a virtual machine", static_cast<int>(-r));
   fd_.reset(static_cast<int>(r));
@@ -172,18 +169,13 @@ Status Machine::Init(base::UniqueFd device, uint64_t features) {
     const uint32_t enough = kVcpusPerProcessor * static_cast<uint32_t>(std::min(r, 4096l));
     max_vcpus_ = std::min(max_vcpus_, std::max(kFewVcpus, enough));
   }
-  uint32_t physical_bits = 36;
-  auto* c = reinterpret_cast<kvm_cpuid2*>(cpuid_.data());
-  for (uint32_t i = 0; i < c->nent; i++) {
-    if (c->entries[i].function == 0x80000008) physical_bits = c->entries[i].eax & 0xff;
-  }
-
   r = kernel_memory_.Init(kKernelMemorySize);
   if (r == 0) r = AddSlot(kKernelSlot, 0, kKernelMemorySize, kernel_memory_.base());
   if (r < 0) return Status::Errno("the virtual machine's memory", static_cast<int>(-r));
   files_.emplace([](void* self, uint32_t slot, uint64_t gpa, uint64_t size,
                     void* at) { return static_cast<Machine*>(self)->AddSlot(slot, gpa, size, at); },
-                 this, kFirstFileSlot, kFileMemory, uint64_t{1} << std::min(physical_bits, 46u));
+                 this, kFirstFileSlot, kFileMemory,
+                 uint64_t{1} << std::min(processor_.physical_bits, 46u));
   InitClock();
   upper_half_ = std::make_unique<PageTable>(kernel_memory_);
   text_ = kernel_memory_.Allocate();
@@ -246,13 +238,14 @@ bool Machine::SetState(const Vcpu& vcpu, uint32_t index) {
   s.idt = {at + kTablesPage + offsetof(Tables, idt), sizeof(Tables::idt) - 1, {}};
   s.cr0 = kCr0;
   s.cr3 = upper_half_->root();
-  s.cr4 = cr4_;
+  s.cr4 = kCr4 | (processor_.smep ? kCr4Smep : 0) | (processor_.smap ? kCr4Smap : 0) |
+          (processor_.xcr0 != 0 ? kCr4Osxsave : 0);
   s.efer = kEfer;
   if (Ioctl(vcpu.fd_, KVM_SET_SREGS, &s) < 0) return false;
-  if (xcr0_ != 0) {
+  if (processor_.xcr0 != 0) {
     kvm_xcrs x{};
     x.nr_xcrs = 1;
-    x.xcrs[0].value = xcr0_;
+    x.xcrs[0].value = processor_.xcr0;
     if (Ioctl(vcpu.fd_, KVM_SET_XCRS, &x) < 0) return false;
   }
   const kvm_msr_entry values[] = {

@@ -13,9 +13,11 @@
 #include "platform/base/mutex.h"
 #include "platform/base/status.h"
 #include "platform/host/kvm_abi.h"
+#include "platform/kvm/cpuid.h"
 #include "platform/kvm/file_memory.h"
 #include "platform/kvm/layout.h"
 #include "platform/kvm/page_table.h"
+#include "platform/stub/fp_state.h"
 
 namespace platform::kvm {
 
@@ -73,8 +75,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   ~Machine();
-  // device: /dev/kvm. features: components of the extended state that guests get.
-  base::Status Init(base::UniqueFd device, uint64_t features);
+  // device: /dev/kvm.
+  base::Status Init(base::UniqueFd device);
 
   // A processor for a thread that has none, as far as can be one that host thread tid used last.
   // There are fewer than threads may be: one is taken from a thread that doesn't run, or waited
@@ -83,6 +85,8 @@ class Machine {
   void Return(Vcpu* vcpu);
 
   FileMemory& files() { return *files_; }
+  // The guests' extended state: the host's format, with what they get of it.
+  const stub::FpLayout& fp_layout() const { return fp_layout_; }
   // The guest-physical address of a page of the host's vDSO, FileMemory::kNone beyond its end:
   // guests have it at stub::kVdso.
   uint64_t ClockPage(uint64_t offset) const {
@@ -102,7 +106,7 @@ class Machine {
 
  private:
   long AddSlot(uint32_t slot, uint64_t gpa, uint64_t size, void* at, uint32_t flags = 0);
-  base::Status InitCpuid(uint64_t features);
+  base::Status InitCpuid();
   void InitClock();
   std::unique_ptr<Vcpu> Make(uint32_t index);
   bool MapPages(uint32_t index, VcpuArea** area);
@@ -111,7 +115,8 @@ class Machine {
   base::UniqueFd device_, fd_;
   size_t run_size_ = 0;
   uint32_t max_vcpus_ = 0;
-  uint64_t xcr0_ = 0, cr4_ = 0;
+  Processor processor_;
+  stub::FpLayout fp_layout_;
   std::vector<uint8_t> cpuid_;  // kvm_cpuid2
   KernelMemory kernel_memory_;
   uint64_t clock_size_ = 0;  // 0: guests have no clock of their own

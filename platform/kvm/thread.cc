@@ -31,6 +31,10 @@ constexpr uint64_t kSse = 2;
 // A page fault's error code, for the sentry: a user's access.
 constexpr uint32_t kUserAccess = 4;
 
+Stop ProtectionFault() {
+  return {.kind = Stop::Kind::kFault, .signo = SIGSEGV, .code = SI_KERNEL, .trapno = kProtection};
+}
+
 // The signal that ended KVM_RUN is still pending, and would end the next one.
 void TakeKickSignal() {
   uint64_t set = uint64_t{1} << (kKickSignal - 1);
@@ -107,8 +111,9 @@ bool Thread::Prepare() {
   v->area().cr3 = space_->root();
   vcpu_ = v;
   flags_ = kReturnFull | kReturnBases | kReturnFlush;
-  FpState clean(stub::GetFpLayout().size);
-  if (!stub::NormaliseFp(fp_, clean.data()) || !StoreFp(clean)) return false;
+  const stub::FpLayout& layout = space_->machine().fp_layout();
+  FpState clean(layout.size);
+  if (!stub::NormaliseFp(layout, fp_, clean.data()) || !StoreFp(clean)) return false;
   fp_.clear();
   return true;
 }
@@ -142,7 +147,7 @@ void Thread::SetRegs(const Regs& regs) {
 }
 
 FpState Thread::LoadFp() {
-  const stub::FpLayout& layout = stub::GetFpLayout();
+  const stub::FpLayout& layout = space_->machine().fp_layout();
   FpState out = layout.initial;
   kvm_xsave x;
   if (layout.xstate_size > sizeof x || !vcpu_->GetXsave(&x)) return out;
@@ -150,13 +155,19 @@ FpState Thread::LoadFp() {
   // What lies between is the software's (stub/fp_state.cc).
   memcpy(out.data(), from, kSoftware);
   memcpy(out.data() + kMxcsrMask, layout.initial.data() + kMxcsrMask, 4);
-  if (layout.xstate_size > kLegacy)
+  if (layout.xstate_size > kLegacy) {
     memcpy(out.data() + kLegacy, from + kLegacy, layout.xstate_size - kLegacy);
+    // The host may add what is the virtual processor's, but not the guests': protection keys.
+    uint64_t components;
+    memcpy(&components, out.data() + kLegacy, sizeof components);
+    components &= layout.features;
+    memcpy(out.data() + kLegacy, &components, sizeof components);
+  }
   return out;
 }
 
 bool Thread::StoreFp(const FpState& clean) {
-  const uint32_t size = stub::GetFpLayout().xstate_size;
+  const uint32_t size = space_->machine().fp_layout().xstate_size;
   kvm_xsave x{};
   auto* to = reinterpret_cast<uint8_t*>(&x);
   if (size > sizeof x) return false;
@@ -178,12 +189,13 @@ bool Thread::StoreFp(const FpState& clean) {
 FpState Thread::GetFp() {
   Use use(*this);
   if (vcpu_ != nullptr) return LoadFp();
-  return fp_.empty() ? stub::GetFpLayout().initial : fp_;
+  return fp_.empty() ? space_->machine().fp_layout().initial : fp_;
 }
 
 base::Result<void> Thread::SetFp(std::span<const uint8_t> fp) {
-  FpState clean(stub::GetFpLayout().size);
-  if (!stub::NormaliseFp(fp, clean.data())) return abi::Errno::kEINVAL;
+  const stub::FpLayout& layout = space_->machine().fp_layout();
+  FpState clean(layout.size);
+  if (!stub::NormaliseFp(layout, fp, clean.data())) return abi::Errno::kEINVAL;
   Use use(*this);
   if (vcpu_ == nullptr) {
     fp_ = std::move(clean);
@@ -221,7 +233,7 @@ Stop Thread::Run() {
     stop.kind = Stop::Kind::kDead;
   } else if (current().rip >= kTaskEnd) {
     // IRET would be ring 0's fault; Linux makes it the guest's.
-    stop = {.kind = Stop::Kind::kFault, .signo = SIGSEGV, .code = SI_KERNEL, .trapno = kProtection};
+    stop = ProtectionFault();
   } else {
     do {
       if (preempt_.load(std::memory_order_relaxed)) [[unlikely]]
@@ -431,7 +443,8 @@ bool Thread::PageFault(Stop* stop) {
       if (area.cr2 != odd_address_) odd_faults_ = 0;
       odd_address_ = area.cr2;
       if (odd_faults_++ < kMaxFaults) return false;
-      stop->code = SI_KERNEL;
+      // The sentry would find nothing wrong with the page either, and have the guest try again.
+      *stop = ProtectionFault();
       break;
     case Space::Fault::kNotMapped:
       break;

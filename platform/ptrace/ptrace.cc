@@ -164,10 +164,12 @@ bool PtraceThread::SetXstate(const uint8_t* fp) {
   std::vector<uint8_t> buffer(kMaxXstate);
   iovec iov{buffer.data(), buffer.size()};
   if (Trace(PTRACE_GETREGSET, NT_X86_XSTATE, &iov) < 0) return false;
-  size_t size = stub::GetFpLayout().xstate_size;
+  const stub::FpLayout& layout = stub::GetFpLayout();
+  const size_t size = layout.xstate_size;
   if (iov.iov_len < size) return false;
-  FpState clean(stub::GetFpLayout().size);
-  if (!stub::NormaliseFp(std::span<const uint8_t>(fp, clean.size()), clean.data())) return false;
+  FpState clean(layout.size);
+  if (!stub::NormaliseFp(layout, std::span<const uint8_t>(fp, clean.size()), clean.data()))
+    return false;
   // The software-reserved bytes hold XCR0 here.
   memcpy(buffer.data(), clean.data(), 464);
   memcpy(buffer.data() + 512, clean.data() + 512, size - 512);
@@ -189,8 +191,9 @@ FpState PtraceThread::GetFp() {
 }
 
 base::Result<void> PtraceThread::SetFp(std::span<const uint8_t> fp) {
-  FpState clean(stub::GetFpLayout().size);
-  if (!stub::NormaliseFp(fp, clean.data())) return abi::Errno::kEINVAL;
+  const stub::FpLayout& layout = stub::GetFpLayout();
+  FpState clean(layout.size);
+  if (!stub::NormaliseFp(layout, fp, clean.data())) return abi::Errno::kEINVAL;
   if (!attached_) {
     memcpy(View(stub::InitialFp()), clean.data(), clean.size());
   } else if (!SetXstate(clean.data())) {

@@ -33,6 +33,28 @@ void OnSignal(int, siginfo_t*, void* context) {
   memcpy(frame, static_cast<ucontext_t*>(context)->uc_mcontext.fpregs, sizeof frame);
 }
 
+// sw: of a kernel with XSAVE, else without the magic number.
+FpLayout Layout(SwBytes sw, uint32_t mxcsr_mask) {
+  FpLayout l;
+  const bool xsave = sw.magic1 == kMagic1;
+  l.size = xsave ? sw.extended_size : kFxSize;
+  l.xstate_size = xsave ? sw.xstate_size : kFxSize;
+  l.features = xsave ? sw.xfeatures : 3;
+  l.mxcsr_mask = mxcsr_mask;
+  l.initial.resize(l.size);
+  uint8_t* p = l.initial.data();
+  p[0] = 0x7f;  // FCW 0x37f
+  p[1] = 0x03;
+  const uint32_t mxcsr = 0x1f80;
+  memcpy(p + kMxcsr, &mxcsr, 4);
+  memcpy(p + kMxcsrMask, &l.mxcsr_mask, 4);
+  if (xsave) {
+    memcpy(p + kSwBytes, &sw, sizeof sw);
+    memcpy(p + l.xstate_size, &kMagic2, 4);
+  }
+  return l;
+}
+
 FpLayout Learn() {
   struct sigaction sa {
   }, old{};
@@ -48,25 +70,9 @@ FpLayout Learn() {
   host::Sigaction(SIGUSR1, &old, nullptr);
   SwBytes sw;
   memcpy(&sw, frame + kSwBytes, sizeof sw);
-  FpLayout l;
-  bool xsave = sw.magic1 == kMagic1;
-  l.size = xsave ? sw.extended_size : kFxSize;
-  l.xstate_size = xsave ? sw.xstate_size : kFxSize;
-  l.features = xsave ? sw.xfeatures : 3;
-  memcpy(&l.mxcsr_mask, frame + kMxcsrMask, 4);
-  if (l.mxcsr_mask == 0) l.mxcsr_mask = 0xffbf;
-  l.initial.resize(l.size);
-  uint8_t* p = l.initial.data();
-  p[0] = 0x7f;  // FCW 0x37f
-  p[1] = 0x03;
-  uint32_t mxcsr = 0x1f80;
-  memcpy(p + kMxcsr, &mxcsr, 4);
-  memcpy(p + kMxcsrMask, &l.mxcsr_mask, 4);
-  if (xsave) {
-    memcpy(p + kSwBytes, &sw, sizeof sw);
-    memcpy(p + l.xstate_size, &kMagic2, 4);
-  }
-  return l;
+  uint32_t mxcsr_mask;
+  memcpy(&mxcsr_mask, frame + kMxcsrMask, 4);
+  return Layout(sw, mxcsr_mask != 0 ? mxcsr_mask : 0xffbf);
 }
 
 }  // namespace
@@ -76,8 +82,18 @@ const FpLayout& GetFpLayout() {
   return layout;
 }
 
-bool NormaliseFp(std::span<const uint8_t> fp, uint8_t* out) {
-  const FpLayout& l = GetFpLayout();
+FpLayout Restrict(const FpLayout& layout, uint64_t features, uint32_t xstate_size) {
+  SwBytes sw{};
+  if (features != 0) {
+    sw.magic1 = kMagic1;
+    sw.extended_size = xstate_size + static_cast<uint32_t>(sizeof kMagic2);
+    sw.xfeatures = features;
+    sw.xstate_size = xstate_size;
+  }
+  return Layout(sw, layout.mxcsr_mask);
+}
+
+bool NormaliseFp(const FpLayout& l, std::span<const uint8_t> fp, uint8_t* out) {
   if (fp.empty()) {
     memcpy(out, l.initial.data(), l.size);
     return true;

@@ -18,8 +18,12 @@ struct FpLayout {
 // Raises a signal in the calling thread at the first call: before other threads run.
 const FpLayout& GetFpLayout();
 
+// The layout of a processor that has only these components (XCR0's bits; 0: no XSAVE), which take
+// xstate_size bytes.
+FpLayout Restrict(const FpLayout& layout, uint64_t features, uint32_t xstate_size);
+
 // Writes fp (empty: the initial state; a bare FXSAVE area: with the rest initial) to out, which has
-// layout.size bytes. False if the host's rt_sigreturn would refuse it.
-bool NormaliseFp(std::span<const uint8_t> fp, uint8_t* out);
+// layout.size bytes. False if the rt_sigreturn of a kernel that has the layout would refuse it.
+bool NormaliseFp(const FpLayout& layout, std::span<const uint8_t> fp, uint8_t* out);
 
 }  // namespace platform::stub

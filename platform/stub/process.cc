@@ -344,7 +344,8 @@ base::Result<std::unique_ptr<platform::GuestThread>> Space::NewThread(
   memset(uc, 0, sizeof *uc);
   RegsToFrame(regs, uc);
   uc->fpstate = kSlots + slot * kSlotSize + InitialFp();
-  if (!NormaliseFp(fp, base + InitialFp())) NormaliseFp({}, base + InitialFp());
+  const FpLayout& layout = GetFpLayout();
+  if (!NormaliseFp(layout, fp, base + InitialFp())) NormaliseFp(layout, {}, base + InitialFp());
   c->fs_base = regs.fs_base < kTaskEnd ? regs.fs_base : 0;
   c->gs_base = regs.gs_base < kTaskEnd ? regs.gs_base : 0;
   __atomic_store_n(&c->frame, InitialFrame(), __ATOMIC_RELAXED);

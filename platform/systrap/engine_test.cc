@@ -1,8 +1,6 @@
 // The conformance test of engines: small pieces of machine code, run through platform/api.
 #include <errno.h>
-#include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -14,12 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "platform/api/platform.h"
-#include "platform/host/host.h"
 #include "platform/kvm/testing.h"
 #include "platform/ptrace/ptrace.h"
 #include "platform/stub/layout.h"
-#include "platform/systrap/snippet.h"
+#include "platform/systrap/engine_fixture.h"
 #include "platform/systrap/systrap.h"
 
 SNIPPET(snippet_syscalls, R"(
@@ -65,16 +61,6 @@ SNIPPET(snippet_count, R"(
   syscall
 )");
 SNIPPET(snippet_loop, "1: mov $39, %eax\n syscall\n jmp 1b\n");
-// Sets xmm7 and ymm8, calls, compares: rdi = 1 if they survived.
-SNIPPET(snippet_fp, R"(
-  mov $0x1122334455667788, %rax
-  movq %rax, %xmm7
-  mov $39, %eax
-  syscall
-  movq %xmm7, %rdi
-  mov $60, %eax
-  syscall
-)");
 // Calls through the stub's syscall instruction (r15), registers as given.
 SNIPPET(snippet_stub_call, "call *%r15\n");
 // Fills the slot at rdi with a running pattern.
@@ -91,74 +77,9 @@ SNIPPET(snippet_store,
         "mov %rax, 0x500000\n mov $39, %eax\n syscall\n mov 0x500008, %rdi\n mov $39, %eax\n "
         "syscall\n");
 SNIPPET(snippet_xstate, "mov 0x500000, %rax\n 1: mov (%rax), %rdi\n mov $39, %eax\n syscall\n");
-SNIPPET(snippet_fsbase, R"(
-  mov %fs:0, %rdi
-  mov %gs:8, %rsi
-  mov $39, %eax
-  syscall
-  mov $0x500010, %eax
-  wrfsbase %rax
-  mov %fs:0, %rdi
-  mov $39, %eax
-  syscall
-)");
 
 namespace platform {
 namespace {
-
-constexpr uint64_t kCode = 0x400000;
-constexpr uint64_t kData = 0x500000;
-constexpr uint64_t kPage = 4096;
-
-class EngineTest : public testing::TestWithParam<kvm::NamedFactory> {
- protected:
-  void SetUp() override {
-    auto p = GetParam().second({});
-    ASSERT_TRUE(p.ok()) << p.status().text();
-    platform_ = std::move(p.value());
-    data_file_ = NewFile(&data_);
-  }
-  void TearDown() override {
-    platform_->Shutdown();
-    data_file_.reset();
-  }
-
-  static base::Ref<MapFile> NewFile(uint8_t** view, uint64_t size = 16 * kPage) {
-    base::UniqueFd fd(static_cast<int>(host::CreateMemoryFile()));
-    EXPECT_TRUE(fd.valid());
-    host::Ftruncate(fd.get(), static_cast<int64_t>(size));
-    *view =
-        static_cast<uint8_t*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
-    return base::MakeRef<MapFile>(std::move(fd));
-  }
-
-  // An address space with code at kCode and the data file's first pages at kData.
-  base::Ref<AddressSpace> NewSpace(const uint8_t* begin, const uint8_t* end) {
-    auto as = platform_->NewAddressSpace();
-    EXPECT_TRUE(as.ok());
-    uint8_t* view;
-    base::Ref<MapFile> code = NewFile(&view);
-    memcpy(view, begin, static_cast<size_t>(end - begin));
-    munmap(view, 16 * kPage);
-    (*as)->Map(kCode, kPage, code, 0, kProtRead | kProtExec);
-    (*as)->Map(kData, 4 * kPage, data_file_, 0, kProtRead | kProtWrite);
-    return *as;
-  }
-  std::unique_ptr<GuestThread> NewThread(AddressSpace& as, GuestThread* creator = nullptr,
-                                         Regs regs = {}, const FpState& fp = {}) {
-    if (regs.rip == 0) regs.rip = kCode;
-    if (regs.rsp == 0) regs.rsp = kData + 2 * kPage;
-    auto t = as.NewThread(creator, regs, fp);
-    EXPECT_TRUE(t.ok());
-    return t.ok() ? std::move(t.value()) : nullptr;
-  }
-
-  std::unique_ptr<Platform> platform_;
-  base::Ref<MapFile> data_file_;
-  uint8_t* data_ = nullptr;
-};
-
-#define SPACE(snippet) NewSpace(snippet##_begin, snippet##_end)
 
 TEST_P(EngineTest, SyscallStops) {
   auto as = SPACE(snippet_syscalls);
@@ -451,37 +372,6 @@ TEST_P(EngineTest, ManyBusyThreads) {
   for (auto& d : drivers) d.join();
 }
 
-// A host thread that is used again shows nothing of the guest thread before.
-TEST_P(EngineTest, ANewThreadIsNew) {
-  auto as = SPACE(snippet_fp);
-  auto first = NewThread(*as);
-  ASSERT_EQ(first->Run().kind, Stop::Kind::kSyscall);
-  for (int i = 0; i < 20; i++) {
-    Regs regs{};
-    regs.rbx = regs.rbp = regs.r12 = 0x1111;
-    regs.fs_base = regs.gs_base = kData;
-    auto old = NewThread(*as, first.get(), regs);
-    ASSERT_EQ(old->Run().kind, Stop::Kind::kSyscall);
-    if (i % 2 == 0) {
-      old->Interrupt();
-    }
-    old.reset();
-    regs = {};
-    regs.rip = kCode + 15;  // behind movq
-    auto t = NewThread(*as, first.get(), regs);
-    Stop s = t->Run();
-    // An interrupt for the one before may still come through.
-    if (s.kind == Stop::Kind::kInterrupted) s = t->Run();
-    ASSERT_EQ(s.kind, Stop::Kind::kSyscall);
-    Regs got = t->regs();
-    EXPECT_EQ(got.rbx | got.rbp | got.r12 | got.fs_base | got.gs_base, 0u);
-    EXPECT_EQ(got.rsp, kData + 2 * kPage);
-    t->SetReturn(0);
-    ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-    EXPECT_EQ(t->syscall().arg[0], 0u);  // xmm7
-  }
-}
-
 // One thread's mapping change is in effect for another that runs later.
 TEST_P(EngineTest, MappingOrderBetweenThreads) {
   auto as = SPACE(snippet_xstate);
@@ -539,73 +429,6 @@ TEST_P(EngineTest, KillEndsAllThreads) {
   as->Kill();
   driver.join();
   as->Kill();
-}
-
-TEST_P(EngineTest, FloatingPointState) {
-  auto as = SPACE(snippet_fp);
-  auto t = NewThread(*as);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  FpState fp = t->GetFp();
-  ASSERT_EQ(fp.size(), platform_->fp_size());
-  uint64_t v;
-  memcpy(&v, &fp[160 + 7 * 16], 8);
-  EXPECT_EQ(v, 0x1122334455667788u);
-  t->SetReturn(0);
-  volatile double noise = 1.5;
-  for (int i = 0; i < 100; i++) noise = noise * 1.1;
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t->syscall().arg[0], 0x1122334455667788u);
-  // Another value, set from outside, in a new address space's thread too.
-  v = 42;
-  memcpy(&fp[160 + 7 * 16], &v, 8);
-  Regs r = t->regs();
-  r.rip = kCode + 15;  // behind movq
-  r.rax = 39;
-  ASSERT_TRUE(t->SetFp(fp).ok());
-  t->SetRegs(r);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t->syscall().arg[0], 42u);
-  auto as2 = SPACE(snippet_fp);
-  auto t2 = NewThread(*as2, nullptr, r, fp);
-  ASSERT_EQ(t2->Run().kind, Stop::Kind::kSyscall);
-  ASSERT_EQ(t2->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t2->syscall().arg[0], 42u);
-  // The initial state, and what the host would refuse.
-  ASSERT_TRUE(t2->SetFp({}).ok());
-  FpState initial = t2->GetFp();
-  EXPECT_EQ(initial[0], 0x7f);
-  EXPECT_EQ(initial[1], 0x03);
-  memset(&fp[24], 0xff, 4);  // reserved MXCSR bits
-  EXPECT_TRUE(t2->SetFp(fp).is(uapi::Errno::kEINVAL));
-  fp = initial;
-  memset(&fp[520], 0xff, 8);  // a compacted format
-  EXPECT_TRUE(t2->SetFp(fp).is(uapi::Errno::kEINVAL));
-  EXPECT_TRUE(t2->SetFp(std::span<const uint8_t>(fp).first(100)).is(uapi::Errno::kEINVAL));
-  EXPECT_TRUE(t2->SetFp(std::span<const uint8_t>(initial).first(512)).ok());
-}
-
-TEST_P(EngineTest, SegmentBases) {
-  auto as = SPACE(snippet_fsbase);
-  uint64_t values[3] = {11, 22, 33};
-  memcpy(data_, values, sizeof values);
-  Regs r{};
-  r.fs_base = kData;
-  r.gs_base = kData;
-  auto t = NewThread(*as, nullptr, r);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t->syscall().arg[0], 11u);
-  EXPECT_EQ(t->syscall().arg[1], 22u);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t->syscall().arg[0], 33u);
-  EXPECT_EQ(t->regs().fs_base, kData + 16);
-  EXPECT_EQ(t->regs().gs_base, kData);
-  r = t->regs();
-  r.rip = kCode;
-  r.fs_base = kData + 8;
-  t->SetRegs(r);
-  ASSERT_EQ(t->Run().kind, Stop::Kind::kSyscall);
-  EXPECT_EQ(t->syscall().arg[0], 22u);
 }
 
 TEST_P(EngineTest, ManyAddressSpaces) {
@@ -794,11 +617,7 @@ TEST_P(EngineTest, SpeedOfASystemCall) {
   printf("%s: %d ns per call\n", platform_->name(), static_cast<int>(ns));
 }
 
-// tests/kvm runs the third's in a machine that can.
-INSTANTIATE_TEST_SUITE_P(All, EngineTest,
-                         testing::ValuesIn(kvm::AndKvm({{"systrap", &systrap::Create},
-                                                        {"ptrace", &ptrace::Create}})),
-                         [](const auto& info) { return std::string(info.param.first); });
+FOR_ALL_ENGINES(EngineTest);
 
 }  // namespace
 }  // namespace platform

@@ -286,7 +286,7 @@ bool SystrapThread::LeaveLight() {
   uc.sigmask = 0;
   uc.fpstate = stub::kSlots + uint64_t{slot_} * stub::kSlotSize + stub::InitialFp();
   // What XSAVE leaves out: the software's bytes and the header's reserved ones.
-  stub::NormaliseFp({}, base() + stub::InitialFp());
+  stub::NormaliseFp(stub::GetFpLayout(), {}, base() + stub::InitialFp());
   channel_->fp_at = uc.fpstate;
   if (!Order(stub::kSaveFp)) return false;
   memcpy(base() + stub::InitialFrame(), &uc, sizeof uc);
@@ -337,7 +337,7 @@ platform::FpState SystrapThread::GetFp() {
   if (!p) return layout.initial;
   platform::FpState raw(p, p + layout.size);
   platform::FpState out(layout.size);
-  if (!stub::NormaliseFp(raw, out.data())) return layout.initial;
+  if (!stub::NormaliseFp(layout, raw, out.data())) return layout.initial;
   return out;
 }
 
@@ -354,7 +354,7 @@ void SystrapThread::Rest() {
 base::Result<void> SystrapThread::SetFp(std::span<const uint8_t> fp_state) {
   const stub::FpLayout& layout = stub::GetFpLayout();
   platform::FpState clean(layout.size);
-  if (!stub::NormaliseFp(fp_state, clean.data())) return abi::Errno::kEINVAL;
+  if (!stub::NormaliseFp(layout, fp_state, clean.data())) return abi::Errno::kEINVAL;
   LeaveLight();
   uint8_t* p = fp();
   if (!p) {

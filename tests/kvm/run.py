@@ -4,7 +4,7 @@
     run.py --build build/release --rootfs DIR [--timeout SECONDS] [--cpus N] [-k PATTERN]
 
 DIR: a Debian root file system with python3 and node (tests/e2e/rootfs.sh makes one). Of the build it takes moat,
-platform_systrap_engine_test and security_tests.
+unit_tests and security_tests.
 """
 import json
 import os
@@ -60,8 +60,9 @@ CASES = [
      "100000\nlate\n"),
     ("luajit", DO + "/mnt/luajit -e 'local s = 0 for i = 1, 1e7 do s = (s * 31 + i) % 1000003 end print(s, (jit.status()))'",
      "122962\ttrue\n"),
-    # The engines' test.
+    # The engines' tests.
     ("engine", QUIET % "/mnt/platform_systrap_engine_test --gtest_filter='*/kvm'", "fine\n"),
+    ("processor", QUIET % "/mnt/platform_systrap_processor_test --gtest_filter='*/kvm'", "fine\n"),
     # Patched call sites as a guest sees them (platform/systrap/patch_test.cc), with and without.
     ("sites", QUIET % "/mnt/platform_systrap_patch_test --gtest_filter='*kvm*'", "fine\n"),
     # Of the tests of the walls what guests do, and some acts of a sentry that is confined for this engine.
@@ -123,8 +124,8 @@ def main():
     mark = os.urandom(8).hex()
     with tempfile.TemporaryDirectory() as share:
         os.makedirs(os.path.join(share, "tests/security"))
-        for program in ("moat", "platform_systrap_engine_test", "platform_systrap_patch_test", "tests/security/attacker",
-                        "tests/security/moat_compromised"):
+        for program in ("moat", "platform_systrap_engine_test", "platform_systrap_processor_test", "platform_systrap_patch_test",
+                        "tests/security/attacker", "tests/security/moat_compromised"):
             shutil.copy(os.path.join(a.build, program), os.path.join(share, program))
         for script in ("run.py", "workloads.py"):
             shutil.copy(os.path.join(HERE, "../security", script), os.path.join(share, "tests/security"))
