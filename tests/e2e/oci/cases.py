@@ -372,6 +372,17 @@ class Console:
             return "%d %d" % (rows, columns) in self.read_until("done\r\n")
         return until(shown)
 
+    def interrupt(self):
+        """Whether the shell on the terminal comes back. A signal that meets its child between fork and exec is lost."""
+        def back():
+            os.write(self.master, b"\x03")
+            os.write(self.master, b"echo ba\"ck\"\n")
+            try:
+                return "back\r\n" in self.read_until("back\r\n", 2)
+            except AssertionError:
+                return False
+        return until(back)
+
     def close(self):
         if self.master >= 0:
             os.close(self.master)
@@ -398,8 +409,7 @@ def terminal_of_a_container(r):
         seen.append(con.resize(44, 55))
         os.write(con.master, b"echo sleep\"s\"; sleep 100\n")
         con.read_until("sleeps\r\n")
-        os.write(con.master, b"\x03")
-        con.read_until("^C")
+        seen.append(con.interrupt())
         os.write(con.master, b"exit 5\n")
         with open(d + "/pid") as f:
             seen.append(r.reap(int(f.read())))
