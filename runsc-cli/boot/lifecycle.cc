@@ -460,8 +460,13 @@ Status KillContainer(const Record& record, int signal, bool all) {
     return {};
   }
   RETURN_IF_ERROR(Connect(record, &connection));
+  if (!SendControl(connection.get(), all ? Control::kKillAll : Control::kKill, signal))
+    return Status::Error("container not running");
+  // No answer: the sandbox ended before it could give one, of this signal in all likelihood.
   ControlMessage reply;
-  return Request(connection.get(), all ? Control::kKillAll : Control::kKill, signal, &reply);
+  if (ReceiveControl(connection.get(), &reply) && reply.kind == Control::kFailed)
+    return Status::Error(Printable(reply.body));
+  return {};
 }
 
 Status ContainerPids(const Record& record, std::vector<pid_t>* pids) {
