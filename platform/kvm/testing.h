@@ -5,13 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "platform/api/testing.h"
 #include "platform/host/safe_copy.h"
 #include "platform/kvm/kvm.h"
 
 namespace platform::kvm {
-
-using Factory = base::StatusOr<std::unique_ptr<Platform>> (*)(const Options&);
-using NamedFactory = std::pair<const char*, Factory>;
 
 inline base::StatusOr<std::unique_ptr<Platform>> CreateForTest(const Options& options) {
   static bool once = (host::InstallFaultHandler(), true);

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "platform/api/platform.h"
+#include "platform/api/testing.h"
 #include "platform/host/host.h"
 #include "platform/systrap/snippet.h"
 
@@ -18,9 +18,6 @@ namespace platform {
 constexpr uint64_t kCode = 0x400000;
 constexpr uint64_t kData = 0x500000;
 constexpr uint64_t kPage = 4096;
-
-using NamedFactory =
-    std::pair<const char*, base::StatusOr<std::unique_ptr<Platform>> (*)(const Options&)>;
 
 class EngineTest : public testing::TestWithParam<NamedFactory> {
  protected:

@@ -172,7 +172,7 @@ constexpr uint64_t kCode = 0x400000;
 constexpr uint64_t kData = 0x500000;
 constexpr uint64_t kPage = 4096;
 
-class PatchTest : public testing::TestWithParam<std::tuple<kvm::NamedFactory, bool>> {
+class PatchTest : public testing::TestWithParam<std::tuple<NamedFactory, bool>> {
  protected:
   void SetUp() override {
     if (!stub::HostFsgsbase()) GTEST_SKIP() << "the host keeps the bases to itself";

@@ -216,12 +216,12 @@ TEST_P(ProcessorTest, SegmentBases) {
 }
 
 TEST_P(ProcessorTest, Avx) {
-  if (!__builtin_cpu_supports("avx")) GTEST_SKIP();
+  if (!__builtin_cpu_supports("avx")) GTEST_SKIP() << "this processor has no AVX";
   ExpectKept(snippet_avx_begin, snippet_avx_end, 32);
 }
 
 TEST_P(ProcessorTest, Avx512) {
-  if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP();
+  if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "this processor has no AVX-512";
   ExpectKept(snippet_avx512_begin, snippet_avx512_end, 64);
   uint16_t mask;
   memcpy(&mask, data_ + kStored + 64, sizeof mask);
@@ -233,7 +233,7 @@ TEST_P(ProcessorTest, ExtendedState) {
   constexpr uint32_t kXsave = 1 << 26, kOspke = 1 << 4;
   constexpr uint64_t kProtectionKeys = 1 << 9;
   constexpr size_t kComponents = 472, kLegacySize = 512;
-  if (platform_->fp_size() == kLegacySize) GTEST_SKIP();
+  if (platform_->fp_size() == kLegacySize) GTEST_SKIP() << "guests get no XSAVE here";
   ASSERT_NE(Ask(1, 0).c & kXsave, 0u);
   uint64_t kept;
   memcpy(&kept, platform_->initial_fp().data() + kComponents, sizeof kept);

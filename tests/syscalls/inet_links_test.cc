@@ -3,11 +3,11 @@
 #include <ifaddrs.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "tests/syscalls/inet_util.h"
+#include "tests/syscalls/netns_util.h"
 
 namespace {
 
@@ -54,18 +54,14 @@ std::string Attribute(uint16_t type, const std::string& value) {
   return std::string(reinterpret_cast<const char*>(&a), sizeof a) + value;
 }
 
-class Links : public testing::Test {
+class Links : public NewNetwork {
  protected:
   void SetUp() override {
-    SKIP_UNLESS_ROOT();
-    before_.reset(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-    ASSERT_OK(unshare(CLONE_NEWNET));
+    NewNetwork::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     s_.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
     if (Make("dummy0", "dummy") == EOPNOTSUPP) GTEST_SKIP() << "this kernel has no dummies";
     index_ = static_cast<int>(if_nametoindex("dummy0"));
-  }
-  void TearDown() override {
-    if (before_.get() >= 0) EXPECT_OK(setns(before_, CLONE_NEWNET));
   }
   int Make(const std::string& name, const std::string& kind) {
     return Message(RTM_NEWLINK, kMake, ifinfomsg{})
@@ -116,7 +112,7 @@ class Links : public testing::Test {
     EXPECT_OK(getsockname(s, reinterpret_cast<sockaddr*>(&a), &n));
     return ntohl(a.sin_addr.s_addr);
   }
-  Fd before_, s_;
+  Fd s_;
   int index_ = 0;
 };
 

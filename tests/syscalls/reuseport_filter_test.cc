@@ -1,18 +1,12 @@
 // SO_ATTACH_REUSEPORT_CBPF: a program chooses among the sockets that share a port.
-#include <linux/filter.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "tests/syscalls/inet_util.h"
+#include "tests/syscalls/filter_util.h"
 
 namespace {
 
-using Program = std::vector<sock_filter>;
-
-int Attach(int fd, Program p) {
-  sock_fprog f{static_cast<unsigned short>(p.size()), p.data()};
-  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &f, sizeof f);
-}
+int Attach(int fd, Program p) { return AttachProgram(fd, SO_ATTACH_REUSEPORT_CBPF, std::move(p)); }
 int Detach(int fd) { return Set(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0); }
 
 Program Always(uint32_t which) { return {BPF_STMT(BPF_RET | BPF_K, which)}; }

@@ -1,20 +1,14 @@
 // SO_ATTACH_FILTER on the sockets whose messages come one by one.
-#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "tests/syscalls/inet_util.h"
+#include "tests/syscalls/filter_util.h"
 
 namespace {
 
-using Program = std::vector<sock_filter>;
-
-int Attach(int fd, Program p) {
-  sock_fprog f{static_cast<unsigned short>(p.size()), p.data()};
-  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &f, sizeof f);
-}
+int Attach(int fd, Program p) { return AttachProgram(fd, SO_ATTACH_FILTER, std::move(p)); }
 int Detach(int fd) { return Set(fd, SOL_SOCKET, SO_DETACH_FILTER, 0); }
 
 // What starts with the byte at that place, as many bytes as keep.

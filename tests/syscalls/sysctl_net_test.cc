@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "tests/syscalls/inet_util.h"
+#include "tests/syscalls/netns_util.h"
 
 namespace {
 
@@ -18,20 +19,7 @@ int Put(const char* path, const std::string& text) {
   return write(f, text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
 }
 
-class SysctlNet : public testing::Test {
- protected:
-  void SetUp() override {
-    SKIP_UNLESS_ROOT();
-    before_.reset(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-    ASSERT_OK(unshare(CLONE_NEWNET));
-  }
-  void TearDown() override {
-    if (before_.get() >= 0) EXPECT_OK(setns(before_, CLONE_NEWNET));
-  }
-
- private:
-  Fd before_;
-};
+using SysctlNet = NewNetwork;
 
 TEST_F(SysctlNet, PingGroups) {
   COVERS("write", "socket");
